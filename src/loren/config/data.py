@@ -1,0 +1,37 @@
+"""[data]: the training file, its split and its lengths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from loren.config.section import Section
+
+
+class DataConfig(Section):
+    """[data] - the training file, its split and its lengths."""
+
+    path: Path = Field(default=Path("data/train.jsonl"), strict=False)
+    """The JSONL file of conversations, relative to the configuration file."""
+    eval_ratio: float = Field(default=0.1, gt=0, lt=1)
+    """Share of each label stratum's groups that goes to validation (at least one group a stratum)."""
+    test_ratio: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each label stratum's groups that goes to test."""
+    max_length: int = Field(default=1024, ge=8)
+    """Longest row in tokens. Longer than the model's context is an error; a target is never truncated."""
+    over_length: Literal["error", "drop"] = "error"
+    """What to do with a longer row: stop with a list, or drop it and write it to the ledger in data/report.json."""
+    packing: bool = False
+    """Not offered: rows of one sequence would see each other. `true` is refused."""
+
+    @field_validator("packing")
+    @classmethod
+    def _no_packing(cls, packing: bool) -> bool:
+        if packing:
+            raise ValueError(
+                "expected false: packed rows attend to each other unless a kernel masks them, which the CPU path lacks; "
+                "Loren gains the speed by scoring label positions only"
+            )
+        return packing

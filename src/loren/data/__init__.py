@@ -1,0 +1,1 @@
+"""The data contract: what a training row must be, how rows are split, and nothing about models."""
