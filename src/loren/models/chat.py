@@ -1,0 +1,177 @@
+"""Messages -> `input_ids` and `labels`, for any chat template; the one place where training and generation meet.
+
+The mask is derived by rendering prefixes and comparing tokens, so the template needs no ``{% generation %}`` block: the tokens
+of ``messages[:i]`` with the generation prompt, then those up to the end of assistant turn i, must both be prefixes of the whole
+row's tokens; what lies between them is the turn and its end-of-turn token, and becomes labels. Where a template makes this
+impossible the row is refused, never approximated.
+"""
+# pyright: basic
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loren.data.rows import Message
+from loren.errors import ChatTemplateError, ModelLoadError, Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+"""Label of a position that is not trained (torch's and TRL's convention)."""
+PINNED_DATE = datetime.date(2024, 7, 26)
+"""The date that templates such as Llama-3's insert: a row must not change from day to day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One row as tokens; both lists have length T."""
+
+    input_ids: list[int]
+    labels: list[int]
+    """The token id where it is trained, :data:`IGNORED` elsewhere."""
+
+    @property
+    def label_tokens(self) -> int:
+        """How many positions are trained."""
+        return sum(label != IGNORED for label in self.labels)
+
+
+class ChatRenderer:
+    """Renders conversations with one tokenizer's own chat template."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+        """Keep the tokenizer and learn its special tokens.
+
+        Args:
+            tokenizer: a tokenizer with a chat template.
+            name: what errors call the template, usually the base model.
+
+        Raises:
+            ModelLoadError: the tokenizer has no chat template.
+        """
+        if not getattr(tokenizer, "chat_template", None):
+            raise ModelLoadError(
+                f"{name}: expected a tokenizer with a chat template, found none",
+                hint="take the instruct variant of the model, which has one",
+            )
+        self._tokenizer = tokenizer
+        self._name = name
+        added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        self.special_tokens = sorted(added | set(tokenizer.all_special_tokens), key=len, reverse=True)
+        self.stop_ids: set[int] = set()
+        """End-of-turn tokens that became labels so far; training fails if the model would not stop at them."""
+
+    def render(self, messages: Sequence[Message], *, place: str) -> Rendered:
+        """Tokens and labels of a whole conversation.
+
+        Args:
+            messages: a valid conversation; assistant turns of weight 1 are trained.
+            place: file and line, for errors.
+
+        Raises:
+            ChatTemplateError: the text holds a special token, or the template makes exact labels impossible.
+        """
+        self._refuse_special_text(messages, place)
+        text = self._text(messages, place)
+        ids = self._encode(text)
+        labels = [IGNORED] * len(ids)
+        for index, message in enumerate(messages):
+            if message.role == "assistant" and message.weight == 1:
+                start, end = self._turn_span(messages[: index + 1], text, ids, place)
+                labels[start:end] = ids[start:end]
+        if all(label == IGNORED for label in labels):
+            raise self._error(place, "expected at least one label token, found none")
+        return Rendered(ids, labels)
+
+    def prompt_ids(self, messages: Sequence[Message], *, place: str) -> list[int]:
+        """Tokens of a prompt, with the generation prompt; special tokens in its text are neutralised."""
+        clean = [Message(message.role, self.neutralise(message.content)) for message in messages]
+        return self._encode(self._text(clean, place, generation=True))
+
+    def neutralise(self, text: str) -> str:
+        """Break every special-token string in ``text`` with a space, so that a customer can't end the turn."""
+        for token in self.special_tokens:
+            if len(token) > 1:
+                text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
+    def _refuse_special_text(self, messages: Sequence[Message], place: str) -> None:
+        problems = [
+            Problem(place, f"messages[{index}].content: expected ordinary text, found special token {token}", "special-token")
+            for index, message in enumerate(messages)
+            for token in self.special_tokens
+            if token in message.content
+        ]
+        if problems:
+            raise ChatTemplateError(
+                f"text holds special tokens of {self._name}",
+                problems=problems,
+                hint="remove or rewrite the text: in training it would end or start a turn in the middle of one",
+            )
+
+    def _turn_span(self, messages: Sequence[Message], text: str, ids: list[int], place: str) -> tuple[int, int]:
+        """Token positions [start, end) of the last turn's text and end-of-turn token."""
+        prompt = self._text(messages[:-1], place, generation=True)
+        if not text.startswith(prompt):
+            raise self._error(place, "expected the generation prompt to be a prefix of the training text, found another text")
+        rest = text[len(prompt) :]
+        content = messages[-1].content
+        if not rest.startswith(content):
+            content = content.strip()  # many templates trim; the model must learn what the template writes
+            if not rest.startswith(content):
+                raise self._error(place, "expected the assistant's text as it stands, found that the template changes it")
+        stop = self._stop_token(rest[len(content) :], place)
+        closed = prompt + rest[: len(content) + len(stop)]
+        prompt_ids, closed_ids = self._encode(prompt), self._encode(closed)
+        if ids[: len(prompt_ids)] != prompt_ids:
+            raise self._error(
+                place,
+                "expected the generation prompt's tokens at the start of the row's, found that they merge with the reply "
+                "(a reply that begins with white space does that)",
+            )
+        if ids[: len(closed_ids)] != closed_ids:
+            raise self._error(place, "expected the end-of-turn token to stand alone, found that it merges with what follows")
+        self.stop_ids.add(closed_ids[-1])
+        return len(prompt_ids), len(closed_ids)
+
+    def _stop_token(self, tail: str, place: str) -> str:
+        """The text from the end of the reply to the end of the first special token."""
+        found = [(tail.index(token), -len(token), token) for token in self.special_tokens if token in tail]
+        if not found:
+            raise self._error(place, "expected an end-of-turn token after the assistant's turn, found none")
+        position, _, token = min(found)
+        if tail[:position].strip():
+            raise self._error(place, "expected the end-of-turn token right after the assistant's turn, found other text")
+        return tail[: position + len(token)]
+
+    def _text(self, messages: Sequence[Message], place: str, *, generation: bool = False) -> str:
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=generation, **template_clock()
+            )
+        except Exception as error:  # a template is foreign code: jinja2 and raise_exception raise what they like
+            roles = ", ".join(message.role for message in messages)
+            message = f"expected a template that takes the turns {roles}, found {type(error).__name__}"
+            raise self._error(place, message) from error
+        return str(rendered)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])  # pyright: ignore[reportArgumentType]
+
+    def _error(self, place: str, message: str) -> ChatTemplateError:
+        return ChatTemplateError(
+            f"the chat template of {self._name} can't render a row exactly",
+            problems=[Problem(place, message, "chat-template")],
+            hint="change the row, or take another base model",
+        )
+
+
+def template_clock() -> dict[str, Any]:
+    """Template variables that pin the date, whichever of the two ways a template asks for it."""
+    clock: Callable[[str], str] = PINNED_DATE.strftime
+    return {"date_string": PINNED_DATE.strftime("%d %b %Y"), "strftime_now": clock}
