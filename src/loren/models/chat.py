@@ -10,15 +10,13 @@ impossible the row is refused, never approximated.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from loren.data.rows import Message
 from loren.errors import ChatTemplateError, ModelLoadError, Problem
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
 """Label of a position that is not trained (torch's and TRL's convention)."""
@@ -60,6 +58,7 @@ class ChatRenderer:
             )
         self._tokenizer = tokenizer
         self._name = name
+        self._clock = pin_date(tokenizer)
         added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         self.special_tokens = sorted(added | set(tokenizer.all_special_tokens), key=len, reverse=True)
         self.stop_ids: set[int] = set()
@@ -152,7 +151,7 @@ class ChatRenderer:
         turns = [{"role": message.role, "content": message.content} for message in messages]
         try:
             rendered = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=generation, **template_clock()
+                turns, tokenize=False, add_generation_prompt=generation, **self._clock
             )
         except Exception as error:  # a template is foreign code: jinja2 and raise_exception raise what they like
             roles = ", ".join(message.role for message in messages)
@@ -171,7 +170,18 @@ class ChatRenderer:
         )
 
 
-def template_clock() -> dict[str, Any]:
-    """Template variables that pin the date, whichever of the two ways a template asks for it."""
-    clock: Callable[[str], str] = PINNED_DATE.strftime
-    return {"date_string": PINNED_DATE.strftime("%d %b %Y"), "strftime_now": clock}
+def pin_date(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """Pin the date for both ways in which a template asks for it.
+
+    Returns:
+        Variables to render with (``date_string``, Llama-3's). The other way, the function ``strftime_now``, can only be replaced
+        in the compiled template, which transformers caches: this process's plain ``apply_chat_template`` then sees the pin too.
+    """
+    template = tokenizer.get_chat_template()
+    if "strftime_now" in template:
+        _compile_jinja_template(template).globals["strftime_now"] = _pinned_strftime
+    return {"date_string": _pinned_strftime("%d %b %Y")}
+
+
+def _pinned_strftime(form: str) -> str:
+    return PINNED_DATE.strftime(form)

@@ -1,0 +1,48 @@
+"""The model card (README.md of the artifact), generated from its metadata with valid Hub front matter."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import jinja2
+import yaml
+
+from loren.runs.files import Json
+
+
+def model_card(metadata: dict[str, Json]) -> str:
+    """Render the card.
+
+    Args:
+        metadata: the content of training_metadata.json.
+
+    Returns:
+        Markdown with YAML front matter as the Hub defines it (``base_model``, ``library_name``, ``license``, ``language``, ``tags``).
+    """
+    values: dict[str, Any] = dict(metadata)
+    is_adapter = values["lora"] is not None
+    base = values["base_model"]
+    front: dict[str, Any] = {
+        "library_name": "peft" if is_adapter else "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["loren", "sft", *(["lora"] if is_adapter else []), *(["qlora"] if values["method"] == "qlora" else [])],
+    }
+    if base["hub_id"]:
+        front["base_model"] = base["hub_id"]
+        front["base_model_relation"] = "adapter" if is_adapter else "finetune"
+    if values["license"]:
+        front["license"] = str(values["license"]).lower()
+    if values["language"]:
+        front["language"] = [values["language"]]
+    template = resources.files("loren.train").joinpath("card.md.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    return environment.from_string(template).render(
+        front_matter=yaml.safe_dump(front, sort_keys=True, allow_unicode=True),
+        title=values["name"],
+        kind="A LoRA adapter" if is_adapter else "A full fine-tune",
+        note=values["note"],
+        base=base,
+        m=values,
+        targets=", ".join(values["lora"]["target_modules"]) if is_adapter else "",
+    )
