@@ -1,0 +1,69 @@
+"""The chunked label loss against torch's cross-entropy over full logits: value and every gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import tiny_llama
+from transformers import Gemma2Config, Gemma2ForCausalLM
+
+from loren.models.chat import IGNORED
+from loren.train.loss import HeadScaling, attach_label_loss, head_scaling, label_loss_sum
+
+PLAIN = HeadScaling(1.0, None)
+
+
+def reference(
+    hidden: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, scaling: HeadScaling
+) -> torch.Tensor:
+    logits = torch.nn.functional.linear(hidden, weight, bias) * scaling.scale
+    if scaling.softcap is not None:
+        logits = torch.tanh(logits / scaling.softcap) * scaling.softcap
+    return torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+@pytest.mark.parametrize("scaling", [PLAIN, HeadScaling(0.25, None), HeadScaling(1.0, 5.0), HeadScaling(2.0, 30.0)])
+@pytest.mark.parametrize("trained_head", [False, True])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_loss_and_gradients_equal_full_logits(scaling: HeadScaling, trained_head: bool, rows: int) -> None:
+    torch.manual_seed(rows)
+    labels = torch.randint(0, 50, (rows, 400))  # more label positions than one chunk holds
+    labels[torch.rand(labels.shape) < 0.2] = IGNORED
+    results: list[tuple[torch.Tensor, list[torch.Tensor]]] = []
+    for function in (label_loss_sum, reference):
+        torch.manual_seed(7)
+        hidden = torch.randn(rows, 400, 16, requires_grad=True)
+        weight = torch.randn(50, 16, requires_grad=trained_head)
+        bias = torch.randn(50, requires_grad=trained_head)
+        loss = function(hidden, labels, weight, bias, scaling)
+        (loss * 0.37).backward()
+        results.append((loss, [tensor.grad for tensor in (hidden, weight, bias) if tensor.grad is not None]))
+    (ours, our_grads), (theirs, their_grads) = results
+    assert len(our_grads) == len(their_grads) == (3 if trained_head else 1)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-3)
+    for mine, other in zip(our_grads, their_grads, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "llama-tied", "gemma2"])
+def test_the_patched_forward_equals_the_models_own_loss(kind: str) -> None:
+    if kind == "gemma2":
+        torch.manual_seed(0)
+        model = Gemma2ForCausalLM(
+            Gemma2Config(
+                vocab_size=97, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+                num_key_value_heads=1, head_dim=16, final_logit_softcapping=30.0, pad_token_id=0,
+            )
+        )  # fmt: skip
+        assert head_scaling(model).softcap == 30.0
+    else:
+        model = tiny_llama(97, tied=kind == "llama-tied")
+    ids = torch.randint(0, 97, (2, 20), generator=torch.Generator().manual_seed(1))
+    labels = ids.clone()
+    labels[:, :7] = IGNORED
+    expected = model(input_ids=ids, labels=labels).loss * (labels[:, 1:] != IGNORED).sum()
+    attach_label_loss(model)
+    torch.testing.assert_close(model(input_ids=ids, loss_labels=labels), expected, rtol=1e-5, atol=1e-4)
+    assert model(input_ids=ids).logits.shape == (2, 20, 97)
