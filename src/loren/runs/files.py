@@ -1,0 +1,158 @@
+"""Atomic writes: a file or folder is the old state or the new one, never half.
+
+Temporary name beside the target, fsync, rename, fsync of the parent folder. A SIGKILL can leave a temporary name behind, never a
+half-written target. Where the platform can't fsync a folder (Windows), the rename is still atomic.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from loren.errors import IntegrityError, StorageError
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+"""Any value that a JSON file can hold."""
+
+MAX_JSON_BYTES = 64 * 1024 * 1024
+"""A JSON file of a run folder that is larger than this is refused unread."""
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable, where the platform can."""
+    if os.name == "nt":  # pragma: no cover - Windows can't open a folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically and durably.
+
+    Raises:
+        StorageError: the disk refused; the old file, if any, is untouched.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes private files; a run folder is shared like any other file of the user.
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"could not write {path}: {error.strerror or error}", hint="free disk space or choose another output_dir"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically, with ``\\n`` line ends."""
+    write_bytes(path, text.encode())
+
+
+def encode_json(value: Json) -> str:
+    """The one form in which Loren writes JSON files: sorted keys, two spaces, UTF-8, a final newline.
+
+    Raises:
+        ValueError: a number is NaN or infinite; such a figure must never be written, nor turned into null.
+    """
+    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Write ``value`` atomically in the form of :func:`encode_json`."""
+    write_text(path, encode_json(value))
+
+
+def read_json(path: Path) -> dict[str, Json]:
+    """Read one of our JSON files, which hold an object each.
+
+    Raises:
+        IntegrityError: it is missing, too large, not JSON or not an object.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_JSON_BYTES:
+            raise IntegrityError(f"{path}: expected at most {MAX_JSON_BYTES} bytes, found {size}")
+        value: object = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        if isinstance(error, IntegrityError):
+            raise
+        raise IntegrityError(f"{path}: expected a JSON object, found {_reason(error)}") from error
+    if not isinstance(value, dict):
+        raise IntegrityError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return cast("dict[str, Json]", value)
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Fill a folder under a temporary name and put it at ``target`` when the block ends without an error.
+
+    Every file in it is fsynced before the rename. An existing ``target`` is replaced as a whole.
+
+    Raises:
+        StorageError: the disk refused; ``target`` is as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
+    os.chmod(stage, 0o777 & ~_umask())
+    try:
+        yield stage
+        _publish(stage, target)
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(
+            f"could not write {target}: {error.strerror or error}", hint="free disk space or choose another output_dir"
+        ) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _publish(stage: Path, target: Path) -> None:
+    for folder, _, names in os.walk(stage):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                os.fsync(file.fileno())
+        fsync_folder(Path(folder))
+    if target.exists():
+        # Two renames: for an instant there is no target, and then a SIGKILL leaves the old one under its `.old.tmp` name.
+        old = target.with_name(f".{target.name}.old.tmp")
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(target, old)
+        os.replace(stage, target)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(stage, target)
+    fsync_folder(target.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no file"
+    if isinstance(error, json.JSONDecodeError):
+        return f"invalid JSON at line {error.lineno}, column {error.colno}"
+    return error.strerror or "an unreadable file" if isinstance(error, OSError) else "text that is not UTF-8 JSON"

@@ -1,0 +1,98 @@
+"""The names of everything in a run folder, and the record of its stages."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+from loren.errors import RunFolderError
+from loren.runs.files import Json, read_json, write_json
+
+SCHEMA_VERSION = 1
+"""Version of every JSON file in a run folder; a reader refuses a newer one."""
+
+Verdict: TypeAlias = Literal["done", "passed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run: the paths of its files. Making one touches nothing on disk."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration with origins and `execution`."""
+        return self.path / "config.json"
+
+    @property
+    def stages(self) -> Path:
+        """Which stages ran, on which inputs, with what verdict."""
+        return self.path / "stages.json"
+
+    @property
+    def data_report(self) -> Path:
+        """What the data contract found; token statistics; the ledger of dropped rows."""
+        return self.path / "data" / "report.json"
+
+    @property
+    def split(self) -> Path:
+        """Row digests per split, seed and groups."""
+        return self.path / "data" / "split.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of `checkpoint-N` folders."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line an optimiser step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def adapter(self) -> Path:
+        """The artifact: what PEFT, vLLM or the Hub expect."""
+        return self.path / "adapter"
+
+    @property
+    def sanity(self) -> Path:
+        """A handful of prompts, pass or fail by criterion."""
+        return self.path / "sanity.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """Predictions and results on the golden set."""
+        return self.path / "eval"
+
+    def read_stages(self) -> dict[str, Json]:
+        """The recorded stages by name; empty before the first."""
+        if not self.stages.exists():
+            return {}
+        return dict(cast("dict[str, Json]", read_json(self.stages)["stages"]))
+
+    def record_stage(self, name: str, *, inputs: dict[str, str], verdict: Verdict) -> None:
+        """Add or replace the record of stage ``name``; ``inputs`` are digests by input name."""
+        stages = self.read_stages()
+        stages[name] = {"inputs": inputs, "verdict": verdict, "finished_at": utc_now()}
+        write_json(self.stages, {"schema_version": SCHEMA_VERSION, "stages": stages})
+
+    def require(self) -> RunFolder:
+        """This folder, if it is a run.
+
+        Raises:
+            RunFolderError: there is no run here.
+        """
+        if not self.config.is_file():
+            raise RunFolderError(
+                f"{self.path}: expected a run folder, found {'no config.json in it' if self.path.is_dir() else 'no folder'}",
+                hint="`loren train CONFIG` makes one; its path is output_dir",
+            )
+        return self
+
+
+def utc_now() -> str:
+    """The time as ISO 8601 in UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
