@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +20,9 @@ from loren.models.source import BaseModel, resolve_source, weights_digest
 from loren.provenance.manifest import verify_manifest
 from loren.runs.files import Json, read_json
 
+# PEFT 0.21 still asks for the old name (transformers 5.23); drop this when PEFT has the new one.
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+
 Dtype = Literal["float32", "bfloat16", "float16"]
 METADATA = "training_metadata.json"
 
@@ -31,11 +36,36 @@ class LocalBase:
     weights_sha256: str
 
 
-def locate_base(base_model: str, revision: str | None, *, trust_remote_code: bool, progress: Any = None) -> LocalBase:
-    """Find, fetch or convert a base model; nothing is loaded into memory yet."""
+def locate_base(base_model: str, revision: str | None, *, trust_remote_code: bool, say: Callable[[str], None]) -> LocalBase:
+    """Find, fetch or convert a base model; nothing is loaded into memory yet.
+
+    Args:
+        base_model: a directory, a .gguf file, a hub id or embedded:NAME.
+        revision: of a hub id.
+        trust_remote_code: accept code that the model carries.
+        say: hears about downloads and conversion, a line each tenth.
+    """
+    progress = _ProgressLines(say)
     source = resolve_source(base_model, revision, trust_remote_code=trust_remote_code, progress=progress)
     folder = prepare_folder(source, progress=progress)
     return LocalBase(source, folder, weights_digest(folder))
+
+
+class _ProgressLines:
+    """Turns byte counts into one line a tenth, so that a log stays readable."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._shown: dict[str, int] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if total <= 0:
+            self._say(what)
+            return
+        tenth = 10 * done // total
+        if tenth > self._shown.get(what, -1):
+            self._shown[what] = tenth
+            self._say(f"{what}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
 
 def choose_dtype(wanted: Literal["auto", "float32", "bfloat16", "float16"]) -> Dtype:

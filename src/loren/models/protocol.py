@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, TypeAlias
+
+from loren.runs.files import Json
 
 FinishReason: TypeAlias = Literal["stop", "length"]
 Turns: TypeAlias = Sequence[tuple[str, str]]
@@ -32,6 +34,10 @@ class Completion:
     """Generated tokens, the end-of-turn token included."""
     latency_s: float
     """Seconds from the start of the batch that held the prompt to this answer's end."""
+
+    def to_json(self) -> dict[str, Json]:
+        """One line of a predictions file."""
+        return asdict(self)
 
 
 class Generator(Protocol):

@@ -129,7 +129,9 @@ def staged_folder(target: Path) -> Iterator[Path]:
 def _publish(stage: Path, target: Path) -> None:
     for folder, _, names in os.walk(stage):
         for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
+            path = os.path.join(folder, name)
+            os.chmod(path, 0o666 & ~_umask())  # safetensors makes private files
+            with open(path, "rb") as file:
                 os.fsync(file.fileno())
         fsync_folder(Path(folder))
     if target.exists():

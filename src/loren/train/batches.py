@@ -52,6 +52,7 @@ class RightPadCollator:
         self._pad = pad_token_id
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Join rows; the widest decides T."""
         width = max(len(row["input_ids"]) for row in rows)
 
         def padded(key: str, filler: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ def model_card(metadata: dict[str, Json]) -> str:
         metadata: the content of training_metadata.json.
 
     Returns:
-        Markdown with YAML front matter as the Hub defines it (``base_model``, ``library_name``, ``license``, ``language``, ``tags``).
+        Markdown with YAML front matter as the Hub defines it (``base_model``, ``license``, ``language``, …).
     """
     values: dict[str, Any] = dict(metadata)
     is_adapter = values["lora"] is not None

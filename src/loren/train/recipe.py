@@ -83,7 +83,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     if resume and is_finished(run, config, loaded.sha256):
         return TrainResult(run, was_done=True)
 
-    base = locate_base(config.base_model, config.revision, trust_remote_code=config.trust_remote_code, progress=say)
+    base = locate_base(config.base_model, config.revision, trust_remote_code=config.trust_remote_code, say=say)
     tokenizer = load_tokenizer(base.folder, trust_remote_code=config.trust_remote_code)
     renderer = ChatRenderer(tokenizer, config.base_model)
     rows = _render(config, task, loaded, split, renderer)

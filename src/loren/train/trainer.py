@@ -1,7 +1,7 @@
 """The only file that speaks TRL: our rows, batches and loss inside the Trainer's optimiser, schedule and accumulation.
 
-TRL gets finished ``input_ids`` and ``labels`` and leaves them alone: preparation is skipped, nothing is truncated or packed. What it
-would do by itself and must not (telemetry, pickled arguments, model cards, half-written checkpoints) is switched off or overridden.
+TRL gets finished ``input_ids`` and ``labels`` and leaves them alone: preparation is skipped, nothing is truncated or packed. What
+it would do by itself and must not (telemetry, pickled arguments, model cards, half-written checkpoints) is switched off or overridden.
 """
 # pyright: basic
 
@@ -33,7 +33,8 @@ from loren.train.loss import attach_label_loss
 from loren.train.metrics import MetricsFile, StepMeter, require_finite
 from loren.train.progress import TrainingProgress
 
-_PICKLED_ARGUMENTS = "training_args.bin"
+_UNWANTED = frozenset({"training_args.bin", "README.md"})
+"""What the Trainer leaves in a checkpoint and nobody needs: a pickle, and a card with PEFT's placeholders."""
 
 
 def sft_config(config: RunConfig, execution: Execution, checkpoints: Path) -> SFTConfig:
@@ -53,7 +54,7 @@ def sft_config(config: RunConfig, execution: Execution, checkpoints: Path) -> SF
         per_device_train_batch_size=execution.micro_batch_size,
         per_device_eval_batch_size=execution.micro_batch_size,
         gradient_accumulation_steps=execution.gradient_accumulation_steps,
-        gradient_checkpointing=train.gradient_checkpointing,
+        activation_checkpointing=train.gradient_checkpointing,  # transformers' new name of gradient_checkpointing
         use_cpu=execution.device == "cpu",
         bf16=execution.dtype == "bfloat16",
         fp16=execution.dtype == "float16",
@@ -93,6 +94,7 @@ def peft_config(lora: LoraConfig, model: PreTrainedModel, base_name: str) -> pef
     if lora.target_modules != "all-linear":
         missing = [name for name in lora.target_modules if name not in linear]
         if missing:
+            known = ", ".join(sorted(linear))
             raise ConfigError(
                 f"the model has no linear layer of {len(missing)} name(s) in lora.target_modules",
                 problems=[
@@ -250,7 +252,7 @@ class LorenTrainer(SFTTrainer):
                 self._stage = None
             inner = stage / name
             for path in list(inner.iterdir()):
-                if path.name == _PICKLED_ARGUMENTS:
+                if path.name in _UNWANTED:
                     path.unlink()
                 else:
                     path.rename(stage / path.name)

@@ -1,0 +1,222 @@
+"""Prompts -> predictions file: opens a run or a model, asks it, and writes what was said with how it was decoded."""
+# pyright: basic
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from loren.errors import ConfigError, Problem
+from loren.models.protocol import Completion, Generator, Prompt
+from loren.provenance.digests import sha256_json
+from loren.runs.files import Json, read_json, write_json, write_text
+from loren.runs.folder import SCHEMA_VERSION, RunFolder
+from loren.task.definition import Task, load_task
+
+Say = Callable[[str], None]
+Variant = Literal["base", "adapter"]
+DEFAULT_MAX_NEW_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Something that can be asked: a generator with the system prompt it must get and the digests of what it is."""
+
+    name: str
+    generator: Generator
+    system_prompt: str
+    """Put before prompts that bring no system turn; "" for none."""
+    max_new_tokens: int
+    identity: dict[str, Json]
+    """Digests of base and adapter, and the decoding parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a subject answered, in the order of the prompts."""
+
+    completions: list[Completion]
+    sidecar: dict[str, Json]
+    """Subject, decoding parameters, counts: beside the predictions as ``NAME.meta.json``."""
+
+    @property
+    def cut(self) -> int:
+        """Answers that did not end by themselves."""
+        return sum(completion.finish_reason == "length" for completion in self.completions)
+
+    def write(self, path: Path) -> None:
+        """Write predictions and sidecar atomically; the sidecar last, so that it vouches for a complete file."""
+        lines = [json.dumps(completion.to_json(), ensure_ascii=False, allow_nan=False) for completion in self.completions]
+        write_text(path, "".join(f"{line}\n" for line in lines))
+        write_json(sidecar_path(path), self.sidecar)
+
+
+def open_subject(subject: str, *, variant: Variant | None, task_folder: Path | None, batch_size: int, say: Say) -> Subject:
+    """Open a run folder, or any model that `loren models` knows.
+
+    Raises:
+        ConfigError: options that do not go with what SUBJECT is.
+        IntegrityError: the adapter does not match its manifest, or its base is another one.
+    """
+    run = RunFolder(Path(subject))
+    if run.config.is_file():
+        if task_folder is not None:
+            raise ConfigError("--task: expected none beside a run, which has its own task")
+        return open_run(run, variant or "adapter", batch_size=batch_size, say=say)
+    if variant == "adapter" or (Path(subject) / "adapter_config.json").is_file():
+        raise ConfigError(
+            f"{subject}: expected a run folder or a base model, found neither", hint="an adapter is asked through its run folder"
+        )
+    return open_model(subject, load_task(task_folder) if task_folder else None, batch_size=batch_size, say=say)
+
+
+def open_run(run: RunFolder, variant: Variant, *, batch_size: int, say: Say) -> Subject:
+    """A run's base with the task's system prompt, or its adapter with the system prompt that training had.
+
+    Raises:
+        IntegrityError: the adapter does not match its manifest, or its base is another one.
+    """
+    from loren.models.loading import attach_adapter, check_base, locate_base, read_metadata
+
+    values = run_values(run.require())
+    task = load_task(Path(values["task"])) if values["task"] else None
+    metadata: dict[str, Any] = dict(read_metadata(run.adapter))
+    base = locate_base(
+        values["base_model"], metadata["base_model"]["revision"], trust_remote_code=values["trust_remote_code"], say=say
+    )
+    check_base(run.adapter, metadata, base)
+    is_full = metadata["lora"] is None
+    folder = run.adapter if is_full and variant == "adapter" else base.folder
+    in_4bit = metadata["quantization"] is not None
+    model, tokenizer = _load(folder, in_4bit=in_4bit, trust_remote_code=values["trust_remote_code"])
+    if variant == "adapter" and not is_full:
+        model = attach_adapter(model, run.adapter)
+    system = metadata["system_prompt"] or "" if variant == "adapter" else (task.system_prompt if task else "")
+    adapter_digest = read_json(run.adapter / "MANIFEST.json")["digest"] if variant == "adapter" else None
+    return Subject(
+        name=variant,
+        generator=_generator(model, tokenizer, values["base_model"], batch_size),
+        system_prompt=system,
+        max_new_tokens=task.max_new_tokens if task else DEFAULT_MAX_NEW_TOKENS,
+        identity=_identity(base.weights_sha256, adapter_digest, system, in_4bit=in_4bit),
+    )
+
+
+def open_model(base_model: str, task: Task | None, *, batch_size: int, say: Say) -> Subject:
+    """Any base model, with a task's system prompt where there is a task."""
+    from loren.models.loading import locate_base
+
+    base = locate_base(base_model, None, trust_remote_code=False, say=say)
+    model, tokenizer = _load(base.folder, in_4bit=False, trust_remote_code=False)
+    system = task.system_prompt if task else ""
+    return Subject(
+        name="base",
+        generator=_generator(model, tokenizer, base_model, batch_size),
+        system_prompt=system,
+        max_new_tokens=task.max_new_tokens if task else DEFAULT_MAX_NEW_TOKENS,
+        identity=_identity(base.weights_sha256, None, system, in_4bit=False),
+    )
+
+
+def predict(subject: Subject, prompts: Sequence[Prompt], *, max_new_tokens: int | None, say: Say) -> Predictions:
+    """Ask every prompt.
+
+    Returns:
+        The completions in order, with the sidecar.
+    """
+    limit = max_new_tokens or subject.max_new_tokens
+    asked = [with_system_turn(prompt, subject.system_prompt) for prompt in prompts]
+    started = time.perf_counter()
+    completions: list[Completion] = []
+    every = max(1, len(asked) // 10)
+    for completion in subject.generator.generate(asked, max_new_tokens=limit):
+        completions.append(completion)
+        if len(completions) % every == 0 and len(asked) > 1:
+            say(f"{subject.name}: {len(completions)} of {len(asked)} answered")
+    return Predictions(completions, _sidecar(subject, prompts, completions, limit, time.perf_counter() - started))
+
+
+def prediction_key(subject_identity: dict[str, Json], prompts: Sequence[Prompt], max_new_tokens: int) -> str:
+    """Digest of everything that decides a predictions file: same key, same answers."""
+    return sha256_json({
+        "subject": subject_identity,
+        "prompts": [[prompt.id, [[role, text] for role, text in prompt.turns]] for prompt in prompts],
+        "max_new_tokens": max_new_tokens,
+    })
+
+
+def sidecar_path(predictions: Path) -> Path:
+    """``NAME.jsonl`` -> ``NAME.meta.json``."""
+    return predictions.with_name(f"{predictions.stem}.meta.json")
+
+
+def single_prompt(text: str) -> Prompt:
+    """A prompt from the command line.
+
+    Raises:
+        ConfigError: it is blank.
+    """
+    if not text.strip():
+        raise ConfigError("--prompt: expected text that is not blank", problems=[Problem("--prompt", "found blank text")])
+    return Prompt("1", (("user", text),))
+
+
+def with_system_turn(prompt: Prompt, system_prompt: str) -> Prompt:
+    """``prompt`` with the system prompt in front, unless it brings its own."""
+    if not system_prompt or prompt.turns[0][0] == "system":
+        return prompt
+    return Prompt(prompt.id, (("system", system_prompt), *prompt.turns))
+
+
+def run_values(run: RunFolder) -> dict[str, Any]:
+    """The resolved configuration of a run, as plain values."""
+    values: Any = read_json(run.config)["values"]
+    return dict(values)
+
+
+def _load(folder: Path, *, in_4bit: bool, trust_remote_code: bool) -> tuple[Any, Any]:
+    from loren.models.loading import choose_dtype, load_model, load_tokenizer
+
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    model = load_model(folder, dtype=choose_dtype("auto"), load_in_4bit=in_4bit, trust_remote_code=trust_remote_code)
+    return model, tokenizer
+
+
+def _generator(model: Any, tokenizer: Any, name: str, batch_size: int) -> Generator:
+    from loren.models.chat import ChatRenderer
+    from loren.models.generate import HuggingFaceGenerator
+
+    return HuggingFaceGenerator(model, tokenizer, ChatRenderer(tokenizer, name), batch_size=batch_size)
+
+
+def _identity(weights_sha256: str, adapter_digest: Json, system_prompt: str, *, in_4bit: bool) -> dict[str, Json]:
+    from loren.models.generate import DECODING
+
+    return {
+        "base_weights_sha256": weights_sha256,
+        "adapter_digest": adapter_digest,
+        "system_prompt": system_prompt,
+        "load_in_4bit": in_4bit,
+        "decoding": DECODING,
+    }
+
+
+def _sidecar(
+    subject: Subject, prompts: Sequence[Prompt], completions: Sequence[Completion], limit: int, seconds: float
+) -> dict[str, Json]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "subject": subject.name,
+        **subject.identity,
+        "max_new_tokens": limit,
+        "key": prediction_key(subject.identity, prompts, limit),
+        "answers": len(completions),
+        "cut": sum(completion.finish_reason == "length" for completion in completions),
+        "prompt_tokens": sum(completion.prompt_tokens for completion in completions),
+        "completion_tokens": sum(completion.completion_tokens for completion in completions),
+        "seconds": round(seconds, 3),
+    }
