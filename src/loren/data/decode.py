@@ -1,0 +1,236 @@
+"""Bytes of a line -> a JSON object, more strictly than any decoder, and with the place of each fault.
+
+The usual decoders keep the last of two equal keys, and the standard one also lets NaN, Infinity, ``1e400`` and lone surrogates
+through. Here each of these is a breach of its own rule. A row without a fault takes a fast way (msgspec and a proof that no key is
+double); whatever fails there is decoded again by the standard library with hooks, which find out what is wrong and where.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from loren.data.pointer import child
+from loren.data.rules import Breach, Breaches
+
+MAX_DEPTH = 64
+"""Deepest nesting of lists and objects in a row. A row needs four levels and a target's own; a deeper one is an attack on
+whatever reads the file next."""
+
+MAX_DIGITS = 400
+"""Longest integer. A double, which most readers use, ends near 309 digits, and Python refuses to print 4,301."""
+
+_BOM = b"\xef\xbb\xbf"
+_SIGNATURES = (
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"PK\x03\x04", "a zip archive (or a spreadsheet)"),
+    (b"PAR1", "a Parquet file"),
+)
+_KEY_END = re.compile(rb'"[ \t]*:')
+_ESCAPED_KEY_END = re.compile(rb'\\"[ \t]*:')
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
+_SPACE = " \t\r\n"
+
+_ENTER = "expected one JSON object in the line, found "
+
+
+class Decoded(NamedTuple):
+    """What a line holds."""
+
+    value: dict[str, Any] | None
+    """The object; None where there is none to go on with."""
+    breaches: Breaches
+    """Faults of syntax; with a value, the other rules are checked too."""
+
+
+_NOTHING = object()
+"""Stands for no value, since None is the value of ``null``."""
+
+
+class _BadNumber:
+    """Stands in a decoded value for a number that has no finite value."""
+
+
+class _DoubleKeys(dict[str, Any]):
+    """An object that named keys twice; the last value of each is kept."""
+
+    names: tuple[str, ...] = ()
+
+
+def decode_line(data: bytes) -> Decoded:
+    """Decode the bytes of one line, which must be one JSON object in UTF-8."""
+    value = _decode_fast(data)
+    if isinstance(value, dict):
+        return Decoded(cast("dict[str, Any]", value), Breaches())
+    breaches = Breaches()
+    if data.startswith(_BOM):
+        breaches.append(Breach("byte-order-mark", "", "expected '{' first, found a UTF-8 byte order mark"))
+        data = data[len(_BOM) :]
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        message = f"expected UTF-8, found {_kind_of_bytes(data)} at byte {error.start + 1} of the line"
+        breaches.append(Breach("not-utf8", "", message))
+        return Decoded(None, breaches)
+    value = _decode_strict(text, breaches)
+    if isinstance(value, dict):
+        return Decoded(cast("dict[str, Any]", value), breaches)
+    if value is not _NOTHING:
+        breaches.append(Breach("not-an-object", "", f"{_ENTER}{json_type(value)}"))
+    return Decoded(None, breaches)
+
+
+def decode_text(text: str) -> object | None:
+    """The value of a text that is strict JSON; None for any other text (and for ``null``)."""
+    try:
+        value = _decode_fast(text.encode())
+    except UnicodeEncodeError:  # a lone surrogate
+        return None
+    if value is not None:
+        return value
+    breaches = Breaches()
+    value = _decode_strict(text, breaches)
+    return None if breaches else value
+
+
+def json_type(value: object) -> str:
+    """The name of a decoded value's type, as JSON's own words have it."""
+    if value is None:
+        return "null"
+    names = ((bool, "a boolean"), ((int, float, _BadNumber), "a number"), (str, "a string"), (list, "a list"))
+    return next((name for kinds, name in names if isinstance(value, kinds)), "an object")
+
+
+def _decode_fast(data: bytes) -> object | None:
+    """The value, where it can be shown to be strict; None where the slow way must look."""
+    try:
+        value: object = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH or b'\\\\"' in data:
+        return None
+    if len(data) > MAX_DIGITS and _LONG_NUMBER.search(data):
+        return None
+    # No key is double if there are as many keys in the value as there are unescaped `":` in the text. (A string that starts
+    # with a colon counts as one too many, and a key that ends with a backslash was excluded above: both take the slow way.)
+    written = len(_KEY_END.findall(data))
+    if b'\\"' in data:
+        written -= len(_ESCAPED_KEY_END.findall(data))
+    return value if written == _count_keys(value) else None
+
+
+def _count_keys(value: object) -> int:
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value)
+        return len(items) + sum(map(_count_keys, items.values()))
+    if isinstance(value, list):
+        return sum(map(_count_keys, cast("list[object]", value)))
+    return 0
+
+
+def _decode_strict(text: str, breaches: Breaches) -> object:
+    """The value of ``text``, its faults added to ``breaches``; ``_NOTHING`` where there is no value to go on with."""
+    start = len(text) - len(text.lstrip(_SPACE))
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except RecursionError:
+        breaches.append(Breach("too-deep", "", f"expected at most {MAX_DEPTH} levels of nesting, found more"))
+        return _NOTHING
+    except json.JSONDecodeError as error:
+        breaches.append(Breach("not-json", "", _explain_syntax(text, error)))
+        return _NOTHING
+    if text[end:].strip(_SPACE):
+        message = f"expected the end of the line after the value, found text at column {end + 1}"
+        breaches.append(Breach("trailing-text", "", message))
+        return _NOTHING
+    for fault in _find_faults(value):
+        breaches.append(fault)
+        if fault.rule == "too-deep":
+            return _NOTHING  # it would break what recurses over it later
+    return value
+
+
+def _find_faults(root: object) -> Iterator[Breach]:
+    """The faults that leave a value: double keys, numbers, surrogates and depth; without recursion."""
+    stack: list[tuple[str, object, int]] = [("", root, 1)]
+    while stack:
+        path, value, depth = stack.pop()
+        if isinstance(value, str):
+            if _SURROGATE.search(value):
+                yield Breach("lone-surrogate", path, "expected whole characters, found half of a surrogate pair (\\ud800-\\udfff)")
+        elif isinstance(value, _BadNumber):
+            yield Breach("bad-number", path, f"expected a finite number of at most {MAX_DIGITS} digits, found another")
+        elif isinstance(value, (dict, list)):
+            if depth > MAX_DEPTH:
+                yield Breach("too-deep", "", f"expected at most {MAX_DEPTH} levels of nesting, found more")
+                return
+            if isinstance(value, _DoubleKeys):
+                for name in value.names:
+                    yield Breach("duplicate-key", child(path, name), "expected each key once in an object, found it twice")
+            yield from _key_faults(path, cast("dict[str, object] | list[object]", value))
+            items = cast("dict[str, object] | list[object]", value)
+            pairs = items.items() if isinstance(items, dict) else enumerate(items)
+            stack.extend((child(path, key), item, depth + 1) for key, item in reversed(list(pairs)))
+
+
+def _key_faults(path: str, value: dict[str, object] | list[object]) -> Iterator[Breach]:
+    if isinstance(value, dict) and any(_SURROGATE.search(key) for key in value):
+        yield Breach("lone-surrogate", path, "expected whole characters in a key, found half of a surrogate pair (\\ud800-\\udfff)")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    seen: set[str] = set()
+    double = _DoubleKeys(value)
+    double.names = tuple(dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key)))
+    return double
+
+
+def _integer(digits: str) -> object:
+    return int(digits) if len(digits) <= MAX_DIGITS else _BadNumber()
+
+
+def _real(digits: str) -> object:
+    number = float(digits)
+    return number if abs(number) != float("inf") else _BadNumber()
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=lambda _: _BadNumber(), strict=True
+)
+
+
+def _kind_of_bytes(data: bytes) -> str:
+    return next((f"the start of {kind}" for start, kind in _SIGNATURES if data.startswith(start)), "another encoding")
+
+
+def _explain_syntax(text: str, error: json.JSONDecodeError) -> str:
+    """Why a line is no JSON, in words that hold nothing of it."""
+    column = error.pos + 1
+    rest = text[error.pos :].lstrip(_SPACE)
+    before = text[: error.pos].rstrip(_SPACE)
+    if "\0" in text:
+        reason = "a NUL character, as in UTF-16 text"
+    elif not rest:
+        reason = "the end of the line inside a value; is the object spread over several lines?"
+    elif rest[0] in "}]" and before.endswith(","):
+        reason = "a comma before the closing bracket"
+    elif rest[0] == "'" or rest.startswith(("None", "True", "False")):
+        reason = "Python's way of writing; JSON wants double quotes, null, true and false"
+    elif error.msg.startswith("Invalid control character"):
+        reason = "a raw control character in a string; JSON wants it escaped, as \\n or \\t"
+    elif error.msg.startswith("Unterminated string"):
+        reason = "a string without its closing quote"
+    else:
+        reason = error.msg.partition(":")[0].lower()
+    return f"{_ENTER}invalid JSON at column {column}: {reason}"

@@ -1,0 +1,61 @@
+"""A clean file -> its rows; a broken one -> an error with its problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loren.data.check import MIN_ROWS, check_file
+from loren.data.report import CheckReport
+from loren.data.rows import Row
+from loren.errors import DataContractError, Problem
+
+if TYPE_CHECKING:
+    from loren.task.definition import Task
+
+MAX_PROBLEMS = 100
+"""Problems that the error lists; `loren check` lists every one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRows:
+    """The rows of a file that keeps the contract."""
+
+    rows: list[Row]
+    sha256: str
+    """Of the file that the rows were read from, in the same pass."""
+    report: CheckReport
+    """Holds warnings only."""
+
+
+def load_rows(path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS) -> LoadedRows:
+    """Read a file that must keep the contract.
+
+    Args:
+        path: the file.
+        task: with a task, targets and label values are judged too.
+        minimum_rows: 0 for a file that nothing is trained on, such as a golden set: the rules for the file as a whole are off.
+
+    Raises:
+        DataContractError: it does not; with the problems, by line.
+    """
+    rows: list[Row] = []
+    report = check_file(path, task, minimum_rows=minimum_rows, on_row=rows.append)
+    if report.errors:
+        more = f" (the first {MAX_PROBLEMS} are listed)" if report.errors > MAX_PROBLEMS else ""
+        raise DataContractError(
+            f"data contract failed: {report.errors} error(s) in {path}{more}",
+            problems=list(islice(_problems(path, report), MAX_PROBLEMS)),
+            hint=f"run `loren check {path}` and mend the file",
+        )
+    return LoadedRows(rows, report.sha256, report)
+
+
+def _problems(path: Path, report: CheckReport) -> Iterator[Problem]:
+    for issue in report.issues:
+        if issue.severity == "error":
+            place = f"{path.name}:{issue.line}" if issue.line else path.name
+            yield Problem(f"{place}  {issue.path}".rstrip(), issue.message, issue.rule)

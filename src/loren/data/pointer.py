@@ -1,0 +1,27 @@
+"""JSON pointers (RFC 6901) that are safe to print.
+
+A key of a row is text from outside, and may be a customer's. A key is shown only when it looks like the name of a field; any
+other is shown as ``*``.
+
+A pointer continues into a target, as if its JSON stood in the row in place of the string that holds it:
+``/messages/1/content/answer`` is the key ``answer`` of the target in message 1, whether ``content`` is a string or an object.
+"""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "*"
+"""Stands for a key that may hold a customer's text."""
+
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,31}[0-9]{0,2}\Z")
+
+
+def safe_name(key: str) -> str:
+    """``key`` where it looks like the name of a field, else ``*``."""
+    return key if _FIELD_NAME.match(key) else HIDDEN
+
+
+def child(path: str, token: str | int) -> str:
+    """The pointer of an item (an int) or a key (a str) of the value at ``path``."""
+    return f"{path}/{token if isinstance(token, int) else safe_name(token)}"

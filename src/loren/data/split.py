@@ -1,0 +1,258 @@
+"""Rows -> train, validation and test, so that nothing that belongs together is separated. Pure.
+
+A *group* is a connected component of rows that are exact duplicates or have an equal ``situation``, ``customer`` or
+``conversation`` id. A group's *stratum* is the label that most of its rows have. Within a stratum the groups are put in the order
+of a keyed hash of (seed, group); validation takes the first of them, test the last. So the order of the file does not matter, and
+a row that is appended moves little: at most one other group of its stratum enters or leaves validation, at most one enters or
+leaves test, and none passes from one to the other. (If it ties together groups that were apart, those become one, too.)
+
+Test takes the other end of the order, not the groups right after validation's, for this reason only: there a new group at
+the front would push one group from validation into test, and another out of test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from loren.data.rows import Row
+from loren.errors import ConfigError, DataContractError, Problem
+from loren.provenance.digests import sha256_json
+from loren.runs.files import Json
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that belong together."""
+
+    id: str
+    """Hex keyed hash of (seed, the group's least key): its place in the order."""
+    rows: tuple[Row, ...]
+    """By line."""
+    stratum: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """How the groups of one label were shared out."""
+
+    label: tuple[str, ...]
+    groups: int
+    validation: int
+    """Groups that went to validation."""
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Three parts of the rows, each by line."""
+
+    train: list[Row]
+    validation: list[Row]
+    test: list[Row]
+    seed: int
+    eval_ratio: float
+    test_ratio: float
+    strata: Sequence[Stratum]
+    group_ids: dict[int, str]
+    """Line of a row -> id of its group."""
+
+    def to_json(self) -> dict[str, Json]:
+        """What ``data/split.json`` holds: digests and lines, no text."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "seed": self.seed,
+            "eval_ratio": self.eval_ratio,
+            "test_ratio": self.test_ratio,
+            "strata": [
+                {
+                    "label": list(stratum.label),
+                    "groups": stratum.groups,
+                    "validation": stratum.validation,
+                    "test": stratum.test,
+                    "train": stratum.groups - stratum.validation - stratum.test,
+                }
+                for stratum in self.strata
+            ],
+            "splits": {name: self._part(rows) for name, rows in parts.items()},
+        }
+
+    def _part(self, rows: Sequence[Row]) -> dict[str, Json]:
+        ids = [row.id for row in rows]
+        return {
+            "rows": len(rows),
+            "groups": len({self.group_ids[row.line] for row in rows}),
+            "sha256": sha256_json(sorted(ids)),
+            "members": [
+                {"line": row.line, "id": id_, "group": self.group_ids[row.line]} for row, id_ in zip(rows, ids, strict=True)
+            ],
+        }
+
+
+def split_rows(rows: Sequence[Row], *, eval_ratio: float, test_ratio: float, seed: int) -> Split:
+    """Share out rows by groups, label by label.
+
+    Of a stratum's n groups, ``ratio * n`` (rounded, at least one where the ratio is above 0) go to validation and to test; at
+    least one stays in training, so a stratum of one group gives none, and one of two groups gives none to test.
+
+    Args:
+        rows: rows of one file, in any order.
+        eval_ratio: share of validation, from 0 to below 1.
+        test_ratio: share of test, from 0; together they are below 1.
+        seed: chooses the order of the groups.
+
+    Raises:
+        ConfigError: the ratios are not such shares.
+        DataContractError: a part that was asked for would be empty.
+    """
+    shares = (Fraction(str(eval_ratio)), Fraction(str(test_ratio)))
+    if min(shares) < 0 or sum(shares) >= 1:
+        raise ConfigError(f"expected eval_ratio and test_ratio from 0, together below 1, found {eval_ratio} and {test_ratio}")
+    by_label: defaultdict[tuple[str, ...], list[Group]] = defaultdict(list)
+    for group in _groups(rows, seed):
+        by_label[group.stratum].append(group)
+    train: list[Group] = []
+    validation: list[Group] = []
+    test: list[Group] = []
+    strata: list[Stratum] = []
+    for label, groups in sorted(by_label.items()):
+        groups.sort(key=lambda group: group.id)
+        evaluated, tested = _sizes(len(groups), *shares)
+        validation += groups[:evaluated]
+        train += groups[evaluated : len(groups) - tested]
+        test += groups[len(groups) - tested :]
+        strata.append(Stratum(label, len(groups), evaluated, tested))
+    _refuse_empty(eval_ratio, test_ratio, validation, test)
+    ids = {row.line: group.id for groups in by_label.values() for group in groups for row in group.rows}
+    return Split(_by_line(train), _by_line(validation), _by_line(test), seed, eval_ratio, test_ratio, strata, ids)
+
+
+def normalised(text: str) -> str:
+    """The form in which two texts count as the same: NFC, no capitals, single spaces."""
+    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
+
+
+def golden_leaks(
+    train_rows: Iterable[Row], golden_rows: Iterable[Row], *, file: str = "train", golden_file: str = "golden"
+) -> list[Problem]:
+    """Each training row that holds a golden question or has a golden situation id.
+
+    A golden question of one user turn is looked for among all user turns of a row; one of several turns is compared with all
+    user turns of a row together. Texts are compared in their normalised form.
+
+    Args:
+        train_rows: rows that a model is trained on or chosen by: train and validation.
+        golden_rows: rows that it is judged by.
+        file: name of the training file, for the places.
+        golden_file: name of the golden file.
+
+    Returns:
+        A problem for each pair of lines, by line of the training file.
+    """
+    questions: dict[tuple[str, ...], int] = {}
+    situations: dict[str, int] = {}
+    for golden in golden_rows:
+        questions.setdefault(_user_turns(golden), golden.line)
+        if situation := golden.groups.get("situation"):
+            situations.setdefault(situation, golden.line)
+    problems: list[Problem] = []
+    for row in sorted(train_rows, key=lambda row: row.line):
+        turns = _user_turns(row)
+        lines = {questions[key] for key in (turns, *((turn,) for turn in turns)) if key in questions}
+        for line in sorted(lines):
+            message = f"expected no golden question in training data, found that of {golden_file}:{line}"
+            problems.append(Problem(f"{file}:{row.line}", message, "D501"))
+        line = situations.get(row.groups.get("situation", ""))
+        if line is not None:
+            message = f"expected no golden situation in training data, found the situation id of {golden_file}:{line}"
+            problems.append(Problem(f"{file}:{row.line}", message, "D502"))
+    return problems
+
+
+def _user_turns(row: Row) -> tuple[str, ...]:
+    return tuple(normalised(message.content) for message in row.messages if message.role == "user")
+
+
+def _groups(rows: Sequence[Row], seed: int) -> Iterator[Group]:
+    parent = list(range(len(rows)))
+
+    def find(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    holder: dict[str, int] = {}
+    keys = [_keys(row) for row in rows]
+    for index, row_keys in enumerate(keys):
+        for key in row_keys:
+            parent[find(index)] = find(holder.setdefault(key, index))
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for index in range(len(rows)):
+        members[find(index)].append(index)
+    for indices in members.values():
+        # Named by its least key of the first kind that it has: rows of a situation that are added later leave the name alone.
+        name = min(min(keys[index]) for index in indices)
+        labels = Counter(rows[index].label for index in indices)
+        stratum = min(labels, key=lambda label: (-labels[label], label))
+        yield Group(_keyed_hash(seed, name), tuple(sorted((rows[i] for i in indices), key=lambda row: row.line)), stratum)
+
+
+def _keys(row: Row) -> tuple[str, ...]:
+    """What ties a row to others: digests, so that no text is held; the first character is the kind, for the order of names."""
+    ids = [f"{kind}:{sha256_json(row.groups[name])}" for kind, name in _ID_KINDS if name in row.groups]
+    content = sha256_json([[message.role, normalised(message.content)] for message in row.messages])
+    return (*ids, f"4:{content}")
+
+
+_ID_KINDS = (("1", "situation"), ("2", "conversation"), ("3", "customer"))
+
+
+def _keyed_hash(seed: int, name: str) -> str:
+    return hashlib.blake2b(name.encode(), key=str(seed).encode()[:64], digest_size=16).hexdigest()
+
+
+def _sizes(groups: int, eval_share: Fraction, test_share: Fraction) -> tuple[int, int]:
+    """Groups of a stratum for validation and for test.
+
+    Grown group by group, and at most one of the two grows with a group: that keeps what an added group moves small.
+    """
+    evaluated = tested = 0
+    for count in range(2, groups + 1):
+        room = evaluated + tested < count - 1
+        if room and evaluated < _wanted(eval_share, count):
+            evaluated += 1
+        elif room and tested < _wanted(test_share, count):
+            tested += 1
+    return evaluated, tested
+
+
+def _wanted(share: Fraction, groups: int) -> int:
+    return max(1, int(share * groups + Fraction(1, 2))) if share > 0 else 0
+
+
+def _refuse_empty(eval_ratio: float, test_ratio: float, validation: Sequence[Group], test: Sequence[Group]) -> None:
+    problems: list[Problem] = []
+    if eval_ratio > 0 and not validation:
+        problems.append(
+            Problem("data.eval_ratio", "expected a label with at least two groups, found none: validation would be empty")
+        )
+    if test_ratio > 0 and not test:
+        problems.append(Problem("data.test_ratio", "expected a label with at least three groups, found none: test would be empty"))
+    if problems:
+        raise DataContractError(
+            "the rows can't be split",
+            problems=problems,
+            hint="rows with an equal situation, customer or conversation stay together; add rows of other situations",
+        )
+
+
+def _by_line(groups: Iterable[Group]) -> list[Row]:
+    return sorted((row for group in groups for row in group.rows), key=lambda row: row.line)
