@@ -1,8 +1,8 @@
 """GGUF -> a Hugging Face folder in the cache: once, as fp32 safetensors, tensor by tensor.
 
-The weights are dequantised a slice at a time straight into the safetensors file: 0.6 GB of memory for a model of 2.5 GB, and a quarter
-of the time that transformers' own GGUF load takes (whose weights are equal, bit by bit). The names of tensors, the model classes and
-the tokenizer rules are data (gguf_layout.toml); what is not listed there is refused.
+The weights are dequantised a slice at a time straight into the safetensors file: 0.6 GB of memory for a model of 2.5 GB, and a
+quarter of the time that transformers' own GGUF load takes (whose weights are equal, bit by bit). The names of tensors, the model
+classes and the tokenizer rules are data (gguf_layout.toml); what is not listed there is refused.
 """
 
 from __future__ import annotations

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 from loren.errors import ConfigError, ModelLoadError, Problem
 from loren.models.cache import Progress, cache_folder, is_complete, remembered_sha256
-from loren.models.card import front_matter
+from loren.models.card import ModelFacts, folder_facts, front_matter, gguf_facts
 from loren.models.embedded import PREFIX, embedded_models, ensure_file, find_embedded
 from loren.models.gguf_file import read_header
-from loren.models.hub import HubListing, cached_snapshot, fetch_snapshot, is_commit, is_weight_file, list_repository
+from loren.models.hub import HubListing, cached_snapshot, fetch_snapshot, hub_allowed, is_commit, is_weight_file, list_repository
 from loren.models.identity import read_model_json, template_digest, tokenizer_digest, weight_files, weights_digest
 
-__all__ = ["BaseModel", "Kind", "resolve_source", "template_digest", "tokenizer_digest", "weights_digest"]
+__all__ = ["BaseModel", "Kind", "describe", "resolve_source", "template_digest", "tokenizer_digest", "weights_digest"]
 
 Kind: TypeAlias = Literal["directory", "gguf", "hub", "embedded"]
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
@@ -162,8 +162,7 @@ def _embedded(base_model: str, cache: Path, progress: Progress | None) -> BaseMo
 
 
 def _gguf(path: Path, cache: Path) -> BaseModel:
-    if not path.is_file():
-        raise ModelLoadError(f"{path}: expected a model folder or a .gguf file, found nothing", hint=_ways())
+    _require_file(path)
     header = read_header(path)
     digest = remembered_sha256(path, cache)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)[:80]
@@ -203,9 +202,7 @@ def _hub_folder(repository: str, revision: str | None, *, trust_remote_code: boo
         cached = cached_snapshot(repository, revision, weights=True, code=trust_remote_code)
         if cached is not None:
             return cached
-        raise ModelLoadError(
-            f"{repository}: the hub can't be reached ({error}), and the model is not in its cache", hint=_ways()
-        ) from error
+        _refuse_unreachable(repository, error)
     _refuse_listing(repository, listing)
     light = fetch_snapshot(repository, listing, weights=False, code=trust_remote_code)
     if not trust_remote_code:  # before gigabytes are downloaded for nothing
@@ -222,6 +219,47 @@ def _refuse_listing(repository: str, listing: HubListing) -> None:
         raise ModelLoadError(f"{repository}: the repository has no safetensors weights", problems=problems, hint=_hint(problems))
 
 
+def _refuse_unreachable(repository: str, reason: ConnectionError) -> NoReturn:
+    raise ModelLoadError(
+        f"{repository}: the hub can't be reached ({reason}), and the model is not in its cache", hint=_ways()
+    ) from reason
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise ModelLoadError(f"{path}: expected a model folder or a .gguf file, found nothing", hint=_ways())
+
+
 def _ways() -> str:
     names = " or ".join(model.id for model in embedded_models())
     return f'take an embedded model ({names}), which needs no hub, or a folder on this disk (base_model = "./folder")'
+
+
+def describe(base_model: str, revision: str | None = None) -> ModelFacts:
+    """What a model says about itself; downloads no weights (of a hub id: the card, the config and the tokenizer).
+
+    Args:
+        base_model: a directory, a .gguf file, a hub id, or embedded:NAME.
+        revision: branch, tag or commit of a hub id.
+
+    Raises:
+        ConfigError: no such embedded model.
+        ModelLoadError: nothing is there, or the hub can't be reached.
+    """
+    if base_model.startswith(PREFIX):
+        return find_embedded(base_model).facts()
+    if _is_path(base_model):
+        path = Path(base_model).expanduser().absolute()
+        if path.is_dir():
+            return folder_facts(path, id=str(path), kind="directory")
+        _require_file(path)
+        return gguf_facts(read_header(path), id=str(path))
+    folder = cached_snapshot(base_model, revision, weights=False, code=False) if is_commit(revision) or not hub_allowed() else None
+    if folder is None:
+        try:
+            folder = fetch_snapshot(base_model, list_repository(base_model, revision), weights=False, code=False)
+        except ConnectionError as error:
+            folder = cached_snapshot(base_model, revision, weights=False, code=False)
+            if folder is None:
+                _refuse_unreachable(base_model, error)
+    return folder_facts(folder, id=base_model, kind="hub")
