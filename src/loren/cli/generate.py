@@ -12,9 +12,7 @@ from loren.cli.output import Format, finish, format_option, say
 
 @click.command()
 @click.argument("subject")
-@click.option(
-    "--prompts", type=click.Path(path_type=Path), help="JSONL with `messages` or `prompt` a row; a final assistant turn is ignored."
-)
+@click.option("--prompts", type=click.Path(path_type=Path), help="JSONL of `messages` or `prompt` rows.")
 @click.option("--prompt", help="One question; the answer is printed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the answers go: one JSON line a prompt, in order.")
 @click.option("--variant", type=click.Choice(["base", "adapter"]), help="Of a RUN: its base model, or its adapter (default).")
@@ -35,8 +33,9 @@ def command(
 ) -> None:
     """Answer prompts with a run's adapter or base, or with any model.
 
-    SUBJECT is a run folder, a model directory, a .gguf file, a hub id or embedded:NAME. Decoding is greedy with repetition_penalty 1,
-    whatever generation_config says. An answer that was cut at --max-new-tokens has finish_reason "length" and is counted aloud.
+    SUBJECT is a run folder, a model directory, a .gguf file, a hub id or embedded:NAME. A final assistant turn in a prompt row is
+    ignored. Decoding is greedy with repetition_penalty 1, whatever generation_config says. An answer that was cut at
+    --max-new-tokens has finish_reason "length" and is counted aloud.
 
     Raises:
         click.UsageError: the options don't say what to answer or where to put it.

@@ -46,7 +46,9 @@ class _LazyGroup(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
         """Complete verbs from the table, without importing them."""
         return [
-            click.shell_completion.CompletionItem(verb, help=phrase) for verb, phrase in VERBS.items() if verb.startswith(incomplete)
+            click.shell_completion.CompletionItem(verb, help=phrase)
+            for verb, phrase in VERBS.items()
+            if verb.startswith(incomplete)
         ]
 
 

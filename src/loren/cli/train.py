@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--resume", is_flag=True, help="Continue the run in output_dir from its newest valid checkpoint; start it if there is none."
-)
+@click.option("--resume", is_flag=True, help="Continue the run in output_dir, or start it if there is none.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key: --set train.learning_rate=1e-4")
 @format_option
 def command(config: Path | None, resume: bool, overrides: tuple[str, ...], output_format: Format) -> None:
@@ -40,9 +38,10 @@ def command(config: Path | None, resume: bool, overrides: tuple[str, ...], outpu
 
 def _report(result: TrainResult, output_format: Format) -> None:
     from loren.runs.files import read_json
+    from loren.runs.folder import METADATA
 
     run = result.run
-    metadata: dict[str, Any] = dict(read_json(run.adapter / "training_metadata.json"))
+    metadata: dict[str, Any] = dict(read_json(run.adapter / METADATA))
     loss, parameters = metadata["loss"], metadata["parameters"]
     text = "\n".join([
         f"{'all is done: ' if result.was_done else ''}adapter {run.adapter}",

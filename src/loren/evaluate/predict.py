@@ -13,8 +13,9 @@ from typing import Any, Literal
 from loren.errors import ConfigError, Problem
 from loren.models.protocol import Completion, Generator, Prompt
 from loren.provenance.digests import sha256_json
+from loren.provenance.manifest import MANIFEST
 from loren.runs.files import Json, read_json, write_json, write_text
-from loren.runs.folder import SCHEMA_VERSION, RunFolder
+from loren.runs.folder import METADATA, SCHEMA_VERSION, RunFolder
 from loren.task.definition import Task, load_task
 
 Say = Callable[[str], None]
@@ -95,8 +96,8 @@ def open_run(run: RunFolder, variant: Variant, *, batch_size: int, say: Say) -> 
     model, tokenizer = _load(folder, in_4bit=in_4bit, trust_remote_code=values["trust_remote_code"])
     if variant == "adapter" and not is_full:
         model = attach_adapter(model, run.adapter)
-    system = metadata["system_prompt"] or "" if variant == "adapter" else (task.system_prompt if task else "")
-    adapter_digest = read_json(run.adapter / "MANIFEST.json")["digest"] if variant == "adapter" else None
+    system = _system_prompt(metadata, task, variant)
+    adapter_digest = read_json(run.adapter / MANIFEST)["digest"] if variant == "adapter" else None
     return Subject(
         name=variant,
         generator=_generator(model, tokenizer, values["base_model"], batch_size),
@@ -140,13 +141,29 @@ def predict(subject: Subject, prompts: Sequence[Prompt], *, max_new_tokens: int 
     return Predictions(completions, _sidecar(subject, prompts, completions, limit, time.perf_counter() - started))
 
 
-def prediction_key(subject_identity: dict[str, Json], prompts: Sequence[Prompt], max_new_tokens: int) -> str:
+def predictions_key(
+    *, weights_sha256: Json, adapter_digest: Json, system_prompt: str, prompts: Sequence[Prompt], max_new_tokens: int
+) -> str:
     """Digest of everything that decides a predictions file: same key, same answers."""
     return sha256_json({
-        "subject": subject_identity,
+        "weights": weights_sha256,
+        "adapter": adapter_digest,
+        "system_prompt": system_prompt,
         "prompts": [[prompt.id, [[role, text] for role, text in prompt.turns]] for prompt in prompts],
         "max_new_tokens": max_new_tokens,
     })
+
+
+def current_key(run: RunFolder, variant: Variant, prompts: Sequence[Prompt], task: Task) -> str:
+    """The key that a run's predictions must have to be today's; reads digests only, no weights."""
+    metadata: Any = read_json(run.adapter / METADATA)
+    return predictions_key(
+        weights_sha256=metadata["base_model"]["weights_sha256"],
+        adapter_digest=read_json(run.adapter / MANIFEST)["digest"] if variant == "adapter" else None,
+        system_prompt=_system_prompt(metadata, task, variant),
+        prompts=prompts,
+        max_new_tokens=task.max_new_tokens,
+    )
 
 
 def sidecar_path(predictions: Path) -> Path:
@@ -176,6 +193,13 @@ def run_values(run: RunFolder) -> dict[str, Any]:
     """The resolved configuration of a run, as plain values."""
     values: Any = read_json(run.config)["values"]
     return dict(values)
+
+
+def _system_prompt(metadata: dict[str, Any], task: Task | None, variant: Variant) -> str:
+    """The base always gets the task's; the adapter what training had, and nothing else."""
+    if variant == "adapter":
+        return metadata["system_prompt"] or ""
+    return task.system_prompt if task else ""
 
 
 def _load(folder: Path, *, in_4bit: bool, trust_remote_code: bool) -> tuple[Any, Any]:
@@ -213,7 +237,13 @@ def _sidecar(
         "subject": subject.name,
         **subject.identity,
         "max_new_tokens": limit,
-        "key": prediction_key(subject.identity, prompts, limit),
+        "key": predictions_key(
+            weights_sha256=subject.identity["base_weights_sha256"],
+            adapter_digest=subject.identity["adapter_digest"],
+            system_prompt=subject.system_prompt,
+            prompts=prompts,
+            max_new_tokens=limit,
+        ),
         "answers": len(completions),
         "cut": sum(completion.finish_reason == "length" for completion in completions),
         "prompt_tokens": sum(completion.prompt_tokens for completion in completions),

@@ -19,12 +19,12 @@ from loren.models.convert import prepare_folder
 from loren.models.source import BaseModel, resolve_source, weights_digest
 from loren.provenance.manifest import verify_manifest
 from loren.runs.files import Json, read_json
+from loren.runs.folder import METADATA
 
 # PEFT 0.21 still asks for the old name (transformers 5.23); drop this when PEFT has the new one.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-METADATA = "training_metadata.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TypeAlias, cast
 
 from loren.errors import IntegrityError, StorageError
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """Any value that a JSON file can hold."""
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -63,7 +63,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically, with ``\\n`` line ends."""
+    """Write UTF-8 text atomically, its line ends as they are."""
     write_bytes(path, text.encode())
 
 
@@ -92,9 +92,9 @@ def read_json(path: Path) -> dict[str, Json]:
         if size > MAX_JSON_BYTES:
             raise IntegrityError(f"{path}: expected at most {MAX_JSON_BYTES} bytes, found {size}")
         value: object = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        if isinstance(error, IntegrityError):
-            raise
+    except IntegrityError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise IntegrityError(f"{path}: expected a JSON object, found {_reason(error)}") from error
     if not isinstance(value, dict):
         raise IntegrityError(f"{path}: expected a JSON object, found {type(value).__name__}")
@@ -116,9 +116,9 @@ def staged_folder(target: Path) -> Iterator[Path]:
     try:
         yield stage
         _publish(stage, target)
+    except StorageError:
+        raise
     except OSError as error:
-        if isinstance(error, StorageError):
-            raise
         raise StorageError(
             f"could not write {target}: {error.strerror or error}", hint="free disk space or choose another output_dir"
         ) from error

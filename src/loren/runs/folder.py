@@ -13,6 +13,9 @@ from loren.runs.files import Json, read_json, write_json
 SCHEMA_VERSION = 1
 """Version of every JSON file in a run folder; a reader refuses a newer one."""
 
+METADATA = "training_metadata.json"
+"""Inside an artifact: how it came to be."""
+
 Verdict: TypeAlias = Literal["done", "passed", "failed"]
 
 

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
 from loren.errors import TrainingError
-from loren.models.loading import METADATA
 from loren.provenance.manifest import write_manifest
 from loren.runs.files import Json, encode_json, staged_folder, write_json, write_text
+from loren.runs.folder import METADATA
 from loren.train.card import model_card
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

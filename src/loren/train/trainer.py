@@ -1,7 +1,7 @@
 """The only file that speaks TRL: our rows, batches and loss inside the Trainer's optimiser, schedule and accumulation.
 
 TRL gets finished ``input_ids`` and ``labels`` and leaves them alone: preparation is skipped, nothing is truncated or packed. What
-it would do by itself and must not (telemetry, pickled arguments, model cards, half-written checkpoints) is switched off or overridden.
+it would do by itself and must not (telemetry, pickled arguments, model cards, half-written checkpoints) is switched off here.
 """
 # pyright: basic
 
@@ -97,9 +97,7 @@ def peft_config(lora: LoraConfig, model: PreTrainedModel, base_name: str) -> pef
             known = ", ".join(sorted(linear))
             raise ConfigError(
                 f"the model has no linear layer of {len(missing)} name(s) in lora.target_modules",
-                problems=[
-                    Problem("lora.target_modules", f"expected one of {', '.join(sorted(linear))}; got {name!r}") for name in missing
-                ],
+                problems=[Problem("lora.target_modules", f"expected one of {known}; got {name!r}") for name in missing],
                 hint='target_modules = "all-linear" takes them all',
             )
     return peft.LoraConfig(

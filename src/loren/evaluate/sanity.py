@@ -1,0 +1,112 @@
+"""`loren sanity`: ask a run's adapter the task's unseen prompts, and judge the replies by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loren.data.load import load_rows
+from loren.data.rows import Message, Row
+from loren.data.split import golden_leaks
+from loren.errors import ConfigError, DataContractError, IntegrityError, PrerequisiteError
+from loren.evaluate.predict import current_key, open_run, predict, run_values
+from loren.evaluate.prompts import load_prompts
+from loren.models.protocol import Completion, Prompt
+from loren.provenance.digests import sha256_json
+from loren.provenance.manifest import verify_manifest
+from loren.runs.files import read_json, write_json
+from loren.runs.folder import SCHEMA_VERSION, RunFolder
+from loren.scoring.criteria import Reply
+from loren.scoring.sanity import judge
+from loren.task.definition import Task, load_task
+
+Say = Callable[[str], None]
+
+
+class SanityResult(NamedTuple):
+    """What sanity.json holds, and whether it was there already."""
+
+    record: dict[str, Any]
+    was_done: bool
+
+
+def check_sanity(run: RunFolder, *, batch_size: int, say: Say) -> SanityResult:
+    """Answer and judge the sanity prompts; write sanity.json.
+
+    Args:
+        run: a finished run with a task.
+        batch_size: prompts answered together.
+        say: takes one line for the user.
+
+    Returns:
+        The record; the stored one when adapter, prompts and task are the same.
+
+    Raises:
+        ConfigError: the run has no task, or the task no prompts.
+        DataContractError: a sanity prompt was trained on.
+        IntegrityError: the adapter does not match its manifest.
+    """
+    values = run_values(run.require())
+    if not values["task"]:
+        raise ConfigError(f"{run.path}: expected a run with a task, found none", hint="set task in the run's configuration")
+    task = load_task(Path(values["task"]))
+    prompts = load_prompts(task.sanity_path)
+    verify_manifest(run.adapter)
+    key = sha256_json([current_key(run, "adapter", prompts, task), task.digest])
+    if run.sanity.is_file() and (stored := dict(read_json(run.sanity))).get("key") == key:
+        return SanityResult(stored, was_done=True)
+    refuse_seen_prompts(run, values, task, prompts)
+    subject = open_run(run, "adapter", batch_size=batch_size, say=say)
+    predictions = predict(subject, prompts, max_new_tokens=None, say=say)
+    verdict = judge([_reply(p, c) for p, c in zip(prompts, predictions.completions, strict=True)], task)
+    record: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "key": key,
+        "prompts": [prompt.id for prompt in prompts],
+        **verdict.as_json(),
+        "answers": [completion.to_json() for completion in predictions.completions],
+        "generation": predictions.sidecar,
+    }
+    write_json(run.sanity, record)
+    run.record_stage("sanity", inputs={"key": key}, verdict="passed" if verdict.passed else "failed")
+    return SanityResult(record, was_done=False)
+
+
+def refuse_seen_prompts(run: RunFolder, values: dict[str, Any], task: Task, prompts: Sequence[Prompt]) -> None:
+    """Sanity prompts must be unseen: none may stand in a row that the run was trained on or chosen by.
+
+    Raises:
+        PrerequisiteError: the training file is gone, so nothing can be compared.
+        IntegrityError: it is not the file that the run was trained on.
+        DataContractError: names each prompt and training row.
+    """
+    path = Path(values["data"]["path"])
+    if not path.is_file():
+        raise PrerequisiteError(
+            f"{path}: expected the run's training file, to see that no sanity prompt is in it; found none",
+            hint="put it back, or train again where it lies",
+        )
+    loaded = load_rows(path, task)
+    split: Any = read_json(run.split)
+    if loaded.sha256 != split["source_sha256"]:
+        raise IntegrityError(f"{path}: expected the file that the run was trained on, found another sha256")
+    lines = {member["line"] for part in ("train", "validation") for member in split["splits"][part]["members"]}
+    asked = [Row(line=number, messages=_messages(prompt)) for number, prompt in enumerate(prompts, start=1)]
+    seen = [row for row in loaded.rows if row.line in lines]
+    problems = golden_leaks(seen, asked, file=path.name, golden_file=task.sanity_path.name)
+    if problems:
+        raise DataContractError(
+            f"{len(problems)} sanity prompt(s) were trained on",
+            problems=problems,
+            hint="write other prompts, or train without these rows",
+        )
+
+
+def _reply(prompt: Prompt, completion: Completion) -> Reply:
+    asked = "\n".join(text for role, text in prompt.turns if role == "user")
+    return Reply(prompt=asked, text=completion.text, finish_reason=completion.finish_reason)
+
+
+def _messages(prompt: Prompt) -> tuple[Message, ...]:
+    return tuple(Message("system" if role == "system" else "user", text) for role, text in prompt.turns if role != "assistant")
