@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers import DynamicCache, GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
 from loren.data.rows import Message
 from loren.models.chat import ChatRenderer
@@ -17,6 +17,8 @@ from loren.runs.files import Json
 
 DECODING: dict[str, Json] = {"do_sample": False, "repetition_penalty": 1.0, "num_beams": 1}
 """Greedy, whatever the model's generation_config says; written into every sidecar."""
+_MIN_SHARED_TOKENS = 32
+"""A shorter common prefix (a template's own words) is not worth a forward pass of its own."""
 _WINDOW_BATCHES = 8
 """Prompts of this many batches are sorted by length together; a window's answers are yielded in order."""
 
@@ -55,25 +57,38 @@ class HuggingFaceGenerator:
             yield from (done[index] for index in range(len(part)))
 
     def _answer(self, prompts: Sequence[Prompt], ids: Sequence[list[int]], max_new_tokens: int) -> list[Completion]:
-        width = max(map(len, ids))
+        shared = common_prefix(ids) if len(ids) > 1 else 0
+        shared = shared if shared >= _MIN_SHARED_TOKENS else 0
+        suffixes = [row[shared:] for row in ids]
+        width = max(map(len, suffixes))
         pad = self._tokenizer.pad_token_id
         device = self._model.device
-        input_ids = torch.tensor([[pad] * (width - len(row)) + row for row in ids], device=device)
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=device)
+        rows = [ids[0][:shared] + [pad] * (width - len(suffix)) + suffix for suffix in suffixes]
+        masks = [[1] * shared + [0] * (width - len(suffix)) + [1] * len(suffix) for suffix in suffixes]
         clock = _RowClock(self._stop_ids, len(ids))
         with torch.inference_mode():
             output = self._model.generate(
-                input_ids=input_ids,
-                attention_mask=mask,
+                input_ids=torch.tensor(rows, device=device),
+                attention_mask=torch.tensor(masks, device=device),
+                past_key_values=self._prefix_cache(ids[0][:shared], len(ids)),
                 generation_config=GenerationConfig(
                     **DECODING, max_new_tokens=max_new_tokens, eos_token_id=sorted(self._stop_ids), pad_token_id=pad
                 ),
                 stopping_criteria=StoppingCriteriaList([clock]),
             )
         return [
-            self._completion(prompt, row, output[index, width:].tolist(), clock.seconds(index))
+            self._completion(prompt, row, output[index, shared + width :].tolist(), clock.seconds(index))
             for index, (prompt, row) in enumerate(zip(prompts, ids, strict=True))
         ]
+
+    def _prefix_cache(self, prefix: list[int], rows: int) -> DynamicCache | None:
+        """Keys and values of a prompt prefix, computed once and repeated for every row; None for an empty prefix."""
+        if not prefix:
+            return None
+        cache = DynamicCache(config=self._model.config)
+        self._model(input_ids=torch.tensor([prefix], device=self._model.device), past_key_values=cache, logits_to_keep=1)
+        cache.batch_repeat_interleave(rows)
+        return cache
 
     def _completion(self, prompt: Prompt, prompt_ids: list[int], generated: list[int], latency_s: float) -> Completion:
         end = next((position for position, token in enumerate(generated) if token in self._stop_ids), None)
@@ -86,6 +101,13 @@ class HuggingFaceGenerator:
             completion_tokens=len(generated) if end is None else end + 1,
             latency_s=latency_s,
         )
+
+
+def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """How many tokens all rows begin with, leaving each row at least one of its own."""
+    first, last = min(rows), max(rows)  # the prefix of the extremes in dictionary order is the prefix of all
+    limit = min(map(len, rows)) - 1
+    return next((place for place in range(limit) if first[place] != last[place]), limit)
 
 
 def stop_token_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -72,7 +72,8 @@ def test_presets_fill_what_the_user_left_open(tmp_path: Path, preset: str, r: in
 
 def test_all_mistakes_at_once_with_key_expected_given_and_nearest(tmp_path: Path) -> None:
     path = write(
-        tmp_path, 'sed = 3\nseed = -1\n[data]\npacking = true\n[train]\nlearnin_rate = 3\nmax_steps = 0\n[lora]\ntarget_modules = 4\n'
+        tmp_path,
+        "sed = 3\nseed = -1\n[data]\npacking = true\n[train]\nlearnin_rate = 3\nmax_steps = 0\n[lora]\ntarget_modules = 4\n",
     )
     with pytest.raises(ConfigError) as caught:
         load_config(path, environment={"LR": "fast"}, overrides=["nothing"])

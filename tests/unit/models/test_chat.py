@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import CHATML, train_tokenizer
 
 from loren.data.rows import Message
 from loren.errors import ChatTemplateError
 from loren.models.chat import IGNORED, ChatRenderer, pin_date
+from tiny import CHATML, train_tokenizer
 
 GENERATION = CHATML.replace(
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}",
@@ -24,7 +24,7 @@ NO_END = CHATML.replace("+ '<|im_end|>' + '\n'", "+ '\n'")
 UPPER = CHATML.replace("message['content']", "(message['content'] | upper)")
 
 WORDS = st.text(
-    alphabet=st.sampled_from("aăâbcđdeêghiklmnoôơpqrstuưvxyáàảãạếềểễệốồổỗộ ớờởỡợ,.!?{}\":0123456789😀\n"), min_size=1, max_size=40
+    alphabet=st.sampled_from('aăâbcđdeêghiklmnoôơpqrstuưvxyáàảãạếềểễệốồổỗộ ớờởỡợ,.!?{}":0123456789😀\n'), min_size=1, max_size=40
 ).map(lambda text: f"x{text.strip()}y")
 
 

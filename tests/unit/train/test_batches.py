@@ -5,14 +5,19 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_llama
 
 from loren.train.batches import RightPadCollator, StepSampler
 from loren.train.loss import attach_label_loss
+from tiny import tiny_llama
 
 
 @settings(max_examples=100, deadline=None)
-@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), seed=st.integers(0, 9), epoch=st.integers(0, 3), rows=st.integers(1, 9))
+@given(
+    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40),
+    seed=st.integers(0, 9),
+    epoch=st.integers(0, 3),
+    rows=st.integers(1, 9),
+)
 def test_each_epoch_is_a_permutation_that_only_seed_and_epoch_decide(lengths: list[int], seed: int, epoch: int, rows: int) -> None:
     sampler = StepSampler(lengths, seed=seed, rows_per_step=rows)
     sampler.set_epoch(epoch)
@@ -51,7 +56,5 @@ def test_padding_on_the_right_without_a_mask_changes_no_loss() -> None:
     batch = RightPadCollator(0)(rows)
     assert batch["lengths"].tolist() == [5, 11, 8]
     joined = model(input_ids=batch["input_ids"], loss_labels=batch["labels"])
-    single = sum(
-        model(input_ids=torch.tensor([row["input_ids"]]), loss_labels=torch.tensor([row["labels"]])) for row in rows
-    )
+    single = sum(model(input_ids=torch.tensor([row["input_ids"]]), loss_labels=torch.tensor([row["labels"]])) for row in rows)
     torch.testing.assert_close(joined, single, rtol=1e-6, atol=1e-5)

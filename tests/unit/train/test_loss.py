@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import tiny_llama
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from loren.models.chat import IGNORED
 from loren.train.loss import HeadScaling, attach_label_loss, head_scaling, label_loss_sum
+from tiny import tiny_llama
 
 PLAIN = HeadScaling(1.0, None)
 
