@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from loren.cli.fetching import show_fetching
 from loren.cli.output import Format, finish, format_option, say
 
 
@@ -24,7 +25,7 @@ def command(run: Path, limit: int | None, batch_size: int, output_format: Format
     from loren.evaluate.golden import evaluate_run
     from loren.runs.folder import RunFolder
 
-    evaluation = evaluate_run(RunFolder(run), limit=limit, batch_size=batch_size, say=say)
+    evaluation = evaluate_run(RunFolder(run), limit=limit, batch_size=batch_size, say=say, fetching=show_fetching)
     variants: dict[str, Any] = evaluation.result["variants"]
     asked = evaluation.result["golden"]["asked"]
     lines = [f"{asked} of {evaluation.result['golden']['rows']} golden questions", f"{'':<24}{'base':>12}{'adapter':>12}"]

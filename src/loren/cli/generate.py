@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from loren.cli.fetching import show_fetching
 from loren.cli.output import Format, finish, format_option, say
 
 
@@ -48,7 +49,7 @@ def command(
     from loren.evaluate.prompts import load_prompts
 
     questions = load_prompts(prompts) if prompts is not None else [single_prompt(prompt or "")]
-    opened = open_subject(subject, variant=variant, task_folder=task_folder, batch_size=batch_size, say=say)
+    opened = open_subject(subject, variant=variant, task_folder=task_folder, batch_size=batch_size, fetching=show_fetching)
     result = predict(opened, questions, max_new_tokens=max_new_tokens, say=say)
     if out is not None:
         result.write(out)

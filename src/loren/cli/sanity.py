@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from loren.cli.fetching import show_fetching
 from loren.cli.output import Format, finish, format_option, say
 from loren.errors import EXIT_GATE
 
@@ -27,7 +28,7 @@ def command(run: Path, batch_size: int, show_text: bool, output_format: Format) 
     from loren.evaluate.sanity import check_sanity
     from loren.runs.folder import RunFolder
 
-    result = check_sanity(RunFolder(run), batch_size=batch_size, say=say)
+    result = check_sanity(RunFolder(run), batch_size=batch_size, say=say, fetching=show_fetching)
     record = result.record
     lines = [f"sanity {'passed' if record['passed'] else 'FAILED'}{' before, nothing changed since' if result.was_done else ''}"]
     lines += [_table_line(entry) for entry in record["criteria"]]

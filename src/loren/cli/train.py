@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loren.cli.fetching import show_fetching
 from loren.cli.output import Format, finish, format_option, say
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def command(config: Path | None, resume: bool, overrides: tuple[str, ...], outpu
     resolved = load_config(config, environment=os.environ, overrides=overrides)
     from loren.train.recipe import train
 
-    result = train(resolved, resume=resume, command=["loren", *sys.argv[1:]], say=say)
+    result = train(resolved, resume=resume, command=["loren", *sys.argv[1:]], say=say, fetching=show_fetching)
     _report(result, output_format)
 
 

@@ -1,4 +1,4 @@
-"""`loren evaluate`: base against adapter on the golden questions. Predictions are a file; scoring can be repeated without a model."""
+"""`loren evaluate`: base against adapter on the golden questions. Predictions are a file; scoring needs no model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from loren.data.load import load_rows
 from loren.data.rows import Row
 from loren.errors import ConfigError, IntegrityError
-from loren.evaluate.predict import Variant, current_key, open_run, predict, run_values, sidecar_path
+from loren.evaluate.predict import Fetching, Variant, current_key, open_run, predict, run_values, sidecar_path
 from loren.models.protocol import Prompt
 from loren.provenance.manifest import verify_manifest
 from loren.runs.files import Json, read_json, write_json
@@ -31,7 +31,7 @@ class Evaluation(NamedTuple):
     result: dict[str, Any]
 
 
-def evaluate_run(run: RunFolder, *, limit: int | None, batch_size: int, say: Say) -> Evaluation:
+def evaluate_run(run: RunFolder, *, limit: int | None, batch_size: int, say: Say, fetching: Fetching) -> Evaluation:
     """Answer the golden questions with base and adapter, and score both.
 
     Args:
@@ -39,6 +39,7 @@ def evaluate_run(run: RunFolder, *, limit: int | None, batch_size: int, say: Say
         limit: a fixed stratified sample of so many questions, written under eval/preview/; None for all of them.
         batch_size: prompts answered together.
         say: takes one line for the user.
+        fetching: shows the download of a base model.
 
     Raises:
         ConfigError: there is no task or no golden set.
@@ -60,7 +61,7 @@ def evaluate_run(run: RunFolder, *, limit: int | None, batch_size: int, say: Say
         if _is_current(path, run, variant, prompts, task):
             say(f"{variant}: all {len(prompts)} questions were answered before")
             continue
-        subject = open_run(run, variant, batch_size=batch_size, say=say)
+        subject = open_run(run, variant, batch_size=batch_size, fetching=fetching)
         predict(subject, prompts, max_new_tokens=None, say=say).write(path)
         del subject  # its weights leave memory before the next variant's come
     result: dict[str, Any] = {

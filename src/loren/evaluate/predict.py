@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from loren.errors import ConfigError, Problem
+from loren.models.cache import Progress
 from loren.models.protocol import Completion, Generator, Prompt
 from loren.provenance.digests import sha256_json
 from loren.provenance.manifest import MANIFEST
@@ -19,6 +21,7 @@ from loren.runs.folder import METADATA, SCHEMA_VERSION, RunFolder
 from loren.task.definition import Task, load_task
 
 Say = Callable[[str], None]
+Fetching = Callable[[], AbstractContextManager[Progress]]
 Variant = Literal["base", "adapter"]
 DEFAULT_MAX_NEW_TOKENS = 256
 
@@ -56,7 +59,9 @@ class Predictions:
         write_json(sidecar_path(path), self.sidecar)
 
 
-def open_subject(subject: str, *, variant: Variant | None, task_folder: Path | None, batch_size: int, say: Say) -> Subject:
+def open_subject(
+    subject: str, *, variant: Variant | None, task_folder: Path | None, batch_size: int, fetching: Fetching
+) -> Subject:
     """Open a run folder, or any model that `loren models` knows.
 
     Raises:
@@ -67,15 +72,15 @@ def open_subject(subject: str, *, variant: Variant | None, task_folder: Path | N
     if run.config.is_file():
         if task_folder is not None:
             raise ConfigError("--task: expected none beside a run, which has its own task")
-        return open_run(run, variant or "adapter", batch_size=batch_size, say=say)
+        return open_run(run, variant or "adapter", batch_size=batch_size, fetching=fetching)
     if variant == "adapter" or (Path(subject) / "adapter_config.json").is_file():
         raise ConfigError(
             f"{subject}: expected a run folder or a base model, found neither", hint="an adapter is asked through its run folder"
         )
-    return open_model(subject, load_task(task_folder) if task_folder else None, batch_size=batch_size, say=say)
+    return open_model(subject, load_task(task_folder) if task_folder else None, batch_size=batch_size, fetching=fetching)
 
 
-def open_run(run: RunFolder, variant: Variant, *, batch_size: int, say: Say) -> Subject:
+def open_run(run: RunFolder, variant: Variant, *, batch_size: int, fetching: Fetching) -> Subject:
     """A run's base with the task's system prompt, or its adapter with the system prompt that training had.
 
     Raises:
@@ -87,7 +92,7 @@ def open_run(run: RunFolder, variant: Variant, *, batch_size: int, say: Say) -> 
     task = load_task(Path(values["task"])) if values["task"] else None
     metadata: dict[str, Any] = dict(read_metadata(run.adapter))
     base = locate_base(
-        values["base_model"], metadata["base_model"]["revision"], trust_remote_code=values["trust_remote_code"], say=say
+        values["base_model"], metadata["base_model"]["revision"], trust_remote_code=values["trust_remote_code"], fetching=fetching
     )
     check_base(run.adapter, metadata, base)
     is_full = metadata["lora"] is None
@@ -107,11 +112,11 @@ def open_run(run: RunFolder, variant: Variant, *, batch_size: int, say: Say) -> 
     )
 
 
-def open_model(base_model: str, task: Task | None, *, batch_size: int, say: Say) -> Subject:
+def open_model(base_model: str, task: Task | None, *, batch_size: int, fetching: Fetching) -> Subject:
     """Any base model, with a task's system prompt where there is a task."""
     from loren.models.loading import locate_base
 
-    base = locate_base(base_model, None, trust_remote_code=False, say=say)
+    base = locate_base(base_model, None, trust_remote_code=False, fetching=fetching)
     model, tokenizer = _load(base.folder, in_4bit=False, trust_remote_code=False)
     system = task.system_prompt if task else ""
     return Subject(

@@ -10,7 +10,7 @@ from loren.data.load import load_rows
 from loren.data.rows import Message, Row
 from loren.data.split import golden_leaks
 from loren.errors import ConfigError, DataContractError, IntegrityError, PrerequisiteError
-from loren.evaluate.predict import current_key, open_run, predict, run_values
+from loren.evaluate.predict import Fetching, current_key, open_run, predict, run_values
 from loren.evaluate.prompts import load_prompts
 from loren.models.protocol import Completion, Prompt
 from loren.provenance.digests import sha256_json
@@ -31,13 +31,14 @@ class SanityResult(NamedTuple):
     was_done: bool
 
 
-def check_sanity(run: RunFolder, *, batch_size: int, say: Say) -> SanityResult:
+def check_sanity(run: RunFolder, *, batch_size: int, say: Say, fetching: Fetching) -> SanityResult:
     """Answer and judge the sanity prompts; write sanity.json.
 
     Args:
         run: a finished run with a task.
         batch_size: prompts answered together.
         say: takes one line for the user.
+        fetching: shows the download of a base model.
 
     Returns:
         The record; the stored one when adapter, prompts and task are the same.
@@ -57,7 +58,7 @@ def check_sanity(run: RunFolder, *, batch_size: int, say: Say) -> SanityResult:
     if run.sanity.is_file() and (stored := dict(read_json(run.sanity))).get("key") == key:
         return SanityResult(stored, was_done=True)
     refuse_seen_prompts(run, values, task, prompts)
-    subject = open_run(run, "adapter", batch_size=batch_size, say=say)
+    subject = open_run(run, "adapter", batch_size=batch_size, fetching=fetching)
     predictions = predict(subject, prompts, max_new_tokens=None, say=say)
     verdict = judge([_reply(p, c) for p, c in zip(prompts, predictions.completions, strict=True)], task)
     record: dict[str, Any] = {

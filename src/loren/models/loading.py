@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from loren.errors import IntegrityError, ModelLoadError, PrerequisiteError, Problem
+from loren.models.cache import Progress
 from loren.models.convert import prepare_folder
 from loren.models.source import BaseModel, resolve_source, weights_digest
 from loren.provenance.manifest import verify_manifest
@@ -24,6 +26,8 @@ from loren.runs.folder import METADATA
 # PEFT 0.21 still asks for the old name (transformers 5.23); drop this when PEFT has the new one.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
+Fetching = Callable[[], AbstractContextManager[Progress]]
+"""Opens a display for a download or conversion, for as long as it lasts."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -36,36 +40,19 @@ class LocalBase:
     weights_sha256: str
 
 
-def locate_base(base_model: str, revision: str | None, *, trust_remote_code: bool, say: Callable[[str], None]) -> LocalBase:
+def locate_base(base_model: str, revision: str | None, *, trust_remote_code: bool, fetching: Fetching) -> LocalBase:
     """Find, fetch or convert a base model; nothing is loaded into memory yet.
 
     Args:
         base_model: a directory, a .gguf file, a hub id or embedded:NAME.
         revision: of a hub id.
         trust_remote_code: accept code that the model carries.
-        say: hears about downloads and conversion, a line each tenth.
+        fetching: shows a download or conversion while it lasts.
     """
-    progress = _ProgressLines(say)
-    source = resolve_source(base_model, revision, trust_remote_code=trust_remote_code, progress=progress)
-    folder = prepare_folder(source, progress=progress)
+    with fetching() as progress:
+        source = resolve_source(base_model, revision, trust_remote_code=trust_remote_code, progress=progress)
+        folder = prepare_folder(source, progress=progress)
     return LocalBase(source, folder, weights_digest(folder))
-
-
-class _ProgressLines:
-    """Turns byte counts into one line a tenth, so that a log stays readable."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._shown: dict[str, int] = {}
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if total <= 0:
-            self._say(what)
-            return
-        tenth = 10 * done // total
-        if tenth > self._shown.get(what, -1):
-            self._shown[what] = tenth
-            self._say(f"{what}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
 
 def choose_dtype(wanted: Literal["auto", "float32", "bfloat16", "float16"]) -> Dtype:

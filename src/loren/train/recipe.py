@@ -19,7 +19,7 @@ from loren.errors import ConfigError, DataContractError, Problem, RunFolderError
 from loren.models.chat import ChatRenderer
 from loren.models.generate import stop_token_ids
 from loren.models.lengths import Dropped, RenderedRow, enforce_max_length, render_rows, token_statistics
-from loren.models.loading import LocalBase, load_model, load_tokenizer, locate_base
+from loren.models.loading import Fetching, LocalBase, load_model, load_tokenizer, locate_base
 from loren.provenance.digests import sha256_json
 from loren.provenance.manifest import verify_manifest
 from loren.runs.files import Json, read_json, write_json
@@ -57,7 +57,7 @@ class _Rows:
     language: str
 
 
-def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say: Say) -> TrainResult:
+def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say: Say, fetching: Fetching) -> TrainResult:
     """Turn a configuration into a run folder with an adapter.
 
     Args:
@@ -65,6 +65,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
         resume: continue the run in output_dir, where there is one.
         command: the command line, for the record.
         say: takes one line for the user.
+        fetching: shows the download of a base model.
 
     Raises:
         RunFolderError: the run exists (without ``resume``), or differs from what is to be resumed.
@@ -83,7 +84,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     if resume and is_finished(run, config, loaded.sha256):
         return TrainResult(run, was_done=True)
 
-    base = locate_base(config.base_model, config.revision, trust_remote_code=config.trust_remote_code, say=say)
+    base = locate_base(config.base_model, config.revision, trust_remote_code=config.trust_remote_code, fetching=fetching)
     tokenizer = load_tokenizer(base.folder, trust_remote_code=config.trust_remote_code)
     renderer = ChatRenderer(tokenizer, config.base_model)
     rows = _render(config, task, loaded, split, renderer)
