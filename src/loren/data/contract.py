@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from loren.data.conversation import Conversation, Turn, read_conversation
 from loren.data.decode import decode_line
-from loren.data.pii import find_pii
+from loren.data.pii import find_pii, may_hold_pii
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
 from loren.data.rules import Breach, Breaches
@@ -43,8 +43,8 @@ class Contract:
         self._task = task
         self._object_target = task is not None and task.is_json
 
-    def check(self, line: Line) -> Verdict:
-        """Judge one line."""
+    def check(self, line: Line, *, with_row: bool = True) -> Verdict:
+        """Judge one line; with ``with_row`` the verdict on a fit line holds its row."""
         if line.data is None:
             verdict = Verdict()
             message = f"expected at most {MAX_LINE_BYTES} bytes, found more; the line was skipped"
@@ -60,10 +60,13 @@ class Contract:
             target = read_target(conversation.target, breaches, self._task)
             verdict.label = target.label
             verdict.object_target = isinstance(conversation.target.content, dict)
-        for path, text in _texts(conversation, target):
-            for check in _TEXT_CHECKS:
-                breaches.extend(check(path, text))
-        if not breaches.has_error:
+        texts = list(_texts(conversation, target))
+        joined = "\n".join([text for _, text in texts])
+        for check in _TEXT_CHECKS:
+            if check.may_find(joined):
+                for path, text in texts:
+                    breaches.extend(check.find(path, text))
+        if with_row and not breaches.has_error:
             verdict.row = _row(line.number, conversation, target)
         return verdict
 
@@ -81,14 +84,23 @@ def _texts(conversation: Conversation, target: Target | None) -> Iterator[tuple[
 def _pii(path: str, text: str) -> Iterator[Breach]:
     for finding in find_pii(text):
         what = _KINDS[finding.rule]
-        place = f"characters {finding.start} to {finding.end} of the text"
+        place = f"characters {finding.start + 1} to {finding.end} of the text"
         yield Breach(finding.rule, path, f"expected no personal data, found {what} at {place}", (finding.start, finding.end))
 
 
 _KINDS = {"pii-email": "an e-mail address", "pii-phone": "a phone number"}
 
-_TEXT_CHECKS: tuple[Callable[[str, str], Iterable[Breach]], ...] = (_pii,)
-"""Each takes a pointer and the text there."""
+
+class _TextCheck(NamedTuple):
+    """A rule, or several, over texts."""
+
+    may_find: Callable[[str], bool]
+    """Takes all texts of a row, joined; False says that none of them breaks the rule. It is what most rows cost."""
+    find: Callable[[str, str], Iterable[Breach]]
+    """Takes a pointer and the text there."""
+
+
+_TEXT_CHECKS = (_TextCheck(may_hold_pii, _pii),)
 
 
 def _row(line: int, conversation: Conversation, target: Target | None) -> Row:

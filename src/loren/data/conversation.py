@@ -13,6 +13,8 @@ from loren.data.rows import Role
 from loren.data.rules import Breach, Breaches
 
 ROLES = ("system", "user", "assistant")
+_USUAL_ORDERS = (("user", "assistant"), ("system", "user", "assistant"))
+"""Nearly every row; they need no further look."""
 GROUP_KEYS = ("situation", "customer", "conversation")
 """Keys whose equal values tie rows together: a split never separates them."""
 ROW_KEYS = frozenset({"messages", "id", *GROUP_KEYS})
@@ -89,12 +91,14 @@ def read_conversation(row: Mapping[str, Any], breaches: Breaches, *, object_targ
 def _read_messages(messages: list[object], conversation: Conversation, *, object_target: bool) -> None:
     last = len(messages) - 1
     roles: list[Role | None] = []
+    is_usual = True
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             place = f"/messages/{index}"
             found = f"expected an object with role and content, found {json_type(message)}"
             conversation.breaches.append(Breach("message-not-object", place, found))
             roles.append(None)
+            is_usual = False
             continue
         fields = cast("dict[str, Any]", message)
         role, content = fields.get("role"), fields.get("content")
@@ -102,6 +106,7 @@ def _read_messages(messages: list[object], conversation: Conversation, *, object
             turn = Turn(index, role, content)  # the usual case, at once
         else:
             turn = _read_message(index, fields, conversation.breaches, object_target=object_target and index == last)
+            is_usual = False
         roles.append(role if role in ROLES else None)
         if turn is not None:
             conversation.turns.append(turn)
@@ -110,6 +115,8 @@ def _read_messages(messages: list[object], conversation: Conversation, *, object
             conversation.contents.append((f"/messages/{index}/content", content))
     if conversation.turns and conversation.turns[-1].place == last and roles[-1] == "assistant":
         conversation.target = conversation.turns[-1]
+    if is_usual and tuple(roles) in _USUAL_ORDERS:
+        return
     if None not in roles:  # where a speaker is unknown, the order can't be judged
         conversation.breaches.extend(_order(cast("list[Role]", roles)))
         conversation.breaches.extend(_labels(cast("list[dict[str, Any]]", messages)))
@@ -128,9 +135,9 @@ def _read_message(index: int, message: Mapping[str, Any], breaches: Breaches, *,
         breaches.append(Breach("weight-invalid", f"{path}/weight", f"expected the number 0 or 1, found {found}"))
     fit = len(breaches) == before
     known = MESSAGE_KEYS | {"weight"} if role == "assistant" else MESSAGE_KEYS
-    for key in message:
+    for number, key in enumerate(message, start=1):
         if key not in known:
-            found = "a weight on a message that is no label" if key == "weight" else _unknown(key)
+            found = "a weight on a message that is no label" if key == "weight" else _unknown(key, number)
             breaches.append(Breach("unknown-message-key", path, f"expected only known keys, found {found}"))
     return Turn(index, cast("Role", role), message["content"], weight if role == "assistant" else 1) if fit else None
 
@@ -194,14 +201,14 @@ def _labels(messages: list[dict[str, Any]]) -> Iterator[Breach]:
 
 
 def _unknown_row_keys(row: Mapping[str, Any]) -> Iterator[Breach]:
-    for key in row:
+    for number, key in enumerate(row, start=1):
         if key not in ROW_KEYS:
-            yield Breach("unknown-row-key", "", f"expected only known keys, found {_unknown(key)}")
+            yield Breach("unknown-row-key", "", f"expected only known keys, found {_unknown(key, number)}")
 
 
-def _unknown(key: str) -> str:
+def _unknown(key: str, number: int) -> str:
     name = safe_name(key)
-    return f"'{name}'" if name == key else "one that does not look like a field's name and is not shown"
+    return f"'{name}'" if name == key else f"key {number} of the object, which does not look like a field's name and is not shown"
 
 
 def _read_groups(row: Mapping[str, Any], conversation: Conversation) -> None:

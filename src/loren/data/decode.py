@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -33,8 +33,8 @@ _SIGNATURES = (
     (b"PK\x03\x04", "a zip archive (or a spreadsheet)"),
     (b"PAR1", "a Parquet file"),
 )
-_KEY_END = re.compile(rb'"[ \t]*:')
-_ESCAPED_KEY_END = re.compile(rb'\\"[ \t]*:')
+_KEY_END = re.compile(rb'"[ \t\r\n]*:')
+_ESCAPED_KEY_END = re.compile(rb'\\"[ \t\r\n]*:')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
 _SPACE = " \t\r\n"
@@ -121,19 +121,24 @@ def _decode_fast(data: bytes) -> object | None:
         return None
     # No key is double if there are as many keys in the value as there are unescaped `":` in the text. (A string that starts
     # with a colon counts as one too many, and a key that ends with a backslash was excluded above: both take the slow way.)
-    written = len(_KEY_END.findall(data))
-    if b'\\"' in data:
-        written -= len(_ESCAPED_KEY_END.findall(data))
+    if b'" ' in data or b'"\t' in data or b'"\r' in data or b'"\n' in data:  # there may be white space before a colon
+        written = len(_KEY_END.findall(data)) - len(_ESCAPED_KEY_END.findall(data))
+    else:
+        written = data.count(b'":') - data.count(b'\\":')
     return value if written == _count_keys(value) else None
 
 
 def _count_keys(value: object) -> int:
+    count = 0
+    items: Iterable[object] = ()
     if isinstance(value, dict):
-        items = cast("dict[str, object]", value)
-        return len(items) + sum(map(_count_keys, items.values()))
-    if isinstance(value, list):
-        return sum(map(_count_keys, cast("list[object]", value)))
-    return 0
+        count, items = len(cast("dict[str, object]", value)), cast("dict[str, object]", value).values()
+    elif isinstance(value, list):
+        items = cast("list[object]", value)
+    for item in items:
+        if isinstance(item, (dict, list)):
+            count += _count_keys(cast("object", item))
+    return count
 
 
 def _decode_strict(text: str, breaches: Breaches) -> object:

@@ -22,6 +22,12 @@ _SIGNS = r".,\-_·•*()\u2010-\u2015\u2212"
 _BETWEEN = rf"[{_SPACES}]{{0,2}}(?:[{_SIGNS}][{_SPACES}]{{0,2}}){{0,2}}"
 _RUN = re.compile(rf"(?:[+(][{_SPACES}]?){{0,2}}[0-9](?:{_BETWEEN}[0-9]){{7,}}+")
 _GROUP = re.compile(r"[0-9]+")
+MAY_HOLD_PHONE = (
+    rf"\+|(?:0(?<![0-9].)|8(?<![0-9].)(?=4|[^0-9])|1(?<![0-9].)(?=[89]|[^0-9]))(?:{_BETWEEN}[0-9]){{6}}"
+    r"|[2-9](?<![0-9].)[0-9]{2}[^0-9]{1,3}[2-9][0-9]{2}[^0-9]{1,3}[0-9]{4}"
+)
+"""Pattern without which there is no phone number: what one may begin with, and some more digits. Most texts hold none."""
+_MAY_HOLD_PHONE = re.compile(MAY_HOLD_PHONE)
 
 _NATIONAL = re.compile(r"(?:0|84|840|0084|00840)[2-9][0-9]{8,9}\Z|1[89]00[0-9]{4,6}\Z")
 """The shapes of Vietnamese numbers: trunk 0 or country code with nine or ten digits, and the service numbers 1800 and 1900."""
@@ -59,6 +65,8 @@ class _Candidate:
 def find_phones(text: str) -> Iterator[tuple[int, int]]:
     """Yield the span of each phone number in a folded text, in order, without overlap."""
     for run in _RUN.finditer(text):
+        if not _MAY_HOLD_PHONE.search(run[0]):
+            continue
         groups = list(_GROUP.finditer(text, run.start(), run.end()))
         first = 0
         while first < len(groups):

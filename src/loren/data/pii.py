@@ -12,10 +12,10 @@ from functools import cache
 from typing import NamedTuple
 
 from loren.data.fold import fold
-from loren.data.phone import find_phones, pii_table
+from loren.data.phone import MAY_HOLD_PHONE, find_phones, pii_table
 
-_PREFILTER = re.compile(r"@|[0-9](?:[^0-9A-Za-z]{0,5}[0-9]){7}")
-"""A text without an at sign and without eight digits near each other holds neither kind."""
+_PREFILTER = re.compile(f"@|{MAY_HOLD_PHONE}")
+"""What a text of either kind holds; one search settles most texts."""
 
 _LOCAL_SIGNS = frozenset(".!#$%&'*+-/=?^_`{|}~")
 _TOP_LEVEL = re.compile(r"(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,63})\Z", re.IGNORECASE)
@@ -33,6 +33,11 @@ class Finding(NamedTuple):
     """0-based, in code points of the text as it was given."""
     end: int
     """One after the last."""
+
+
+def may_hold_pii(text: str) -> bool:
+    """Whether a text must be searched; False is certain."""
+    return bool(_PREFILTER.search(fold(text).text))
 
 
 def find_pii(text: str) -> list[Finding]:
