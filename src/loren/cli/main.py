@@ -8,6 +8,7 @@ import traceback
 from typing import cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from loren import __version__
 from loren.errors import EXIT_BUG, EXIT_INTERRUPTED, LorenError
@@ -43,13 +44,9 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete verbs from the table, without importing them."""
-        return [
-            click.shell_completion.CompletionItem(verb, help=phrase)
-            for verb, phrase in VERBS.items()
-            if verb.startswith(incomplete)
-        ]
+        return [CompletionItem(verb, help=phrase) for verb, phrase in VERBS.items() if verb.startswith(incomplete)]
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

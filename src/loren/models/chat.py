@@ -12,6 +12,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
@@ -58,7 +60,7 @@ class ChatRenderer:
             )
         self._tokenizer = tokenizer
         self._name = name
-        self._clock = pin_date(tokenizer)
+        self._clock: dict[str, Any] = pin_date(tokenizer)
         added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         self.special_tokens = sorted(added | set(tokenizer.all_special_tokens), key=len, reverse=True)
         self.stop_ids: set[int] = set()
@@ -150,9 +152,7 @@ class ChatRenderer:
     def _text(self, messages: Sequence[Message], place: str, *, generation: bool = False) -> str:
         turns = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            rendered = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=generation, **self._clock
-            )
+            rendered = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation, **self._clock)
         except Exception as error:  # a template is foreign code: jinja2 and raise_exception raise what they like
             roles = ", ".join(message.role for message in messages)
             message = f"expected a template that takes the turns {roles}, found {type(error).__name__}"

@@ -103,7 +103,7 @@ class HuggingFaceGenerator:
         )
 
 
-def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+def common_prefix(rows: Sequence[list[int]]) -> int:
     """How many tokens all rows begin with, leaving each row at least one of its own."""
     first, last = min(rows), max(rows)  # the prefix of the extremes in dictionary order is the prefix of all
     limit = min(map(len, rows)) - 1

@@ -119,7 +119,7 @@ def load_model(
             hint="`loren models show` tells what is there",
         ) from error
     if not load_in_4bit:
-        model = model.to(choose_device())
+        model = model.to(torch.device(choose_device()))  # pyright: ignore[reportArgumentType] - a decorator hides the signature
     model.requires_grad_(False)
     return model
 

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -102,7 +102,7 @@ def read_json(path: Path) -> dict[str, Json]:
 
 
 @contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
+def staged_folder(target: Path) -> Generator[Path]:
     """Fill a folder under a temporary name and put it at ``target`` when the block ends without an error.
 
     Every file in it is fsynced before the rename. An existing ``target`` is replaced as a whole.
