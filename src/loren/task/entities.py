@@ -135,6 +135,15 @@ class _Tables:
         follows = end < len(tokens) and (bool(_NUMBER.match(tokens[end])) or tokens[end] in self.words)
         return follows and tuple(tokens[start:end]) in self.calendar
 
+    def is_bare_unit(self, tokens: Sequence[str], index: int) -> bool:
+        """Whether a number word is meant as the unit that it also is ("năm": five, year): no unit or scale follows it."""
+        follows = tokens[index + 1] if index + 1 < len(tokens) else ""
+        return (
+            self.unit_at(tokens, index, digits=False)[0] is not None
+            and self.unit_at(tokens, index + 1, digits=False)[0] is None
+            and follows not in self.scales
+        )
+
     def unit_at(self, tokens: Sequence[str], index: int, *, digits: bool) -> tuple[Unit | None, int]:
         """The unit that begins at a token, and the index after it."""
         for phrase, unit, is_sign in self.units:
@@ -228,8 +237,8 @@ def _word_value(tokens: Sequence[str], index: int, tables: _Tables) -> tuple[Dec
             total, current = (total + current * step, Decimal(0)) if step >= 1000 else (total, _scaled(current, step))
             last_was_scale = True
         elif tail is not None:
-            if tables.unit_at(tokens, after, digits=False)[0] and not tables.unit_at(tokens, after + 1, digits=False)[0]:
-                break  # a word that is a unit as well ("năm": five, year) and has no unit after it
+            if tables.is_bare_unit(tokens, after):
+                break
             current += tail
             last_was_scale = False
         else:

@@ -83,8 +83,9 @@ def parse_strict(text: str) -> ParseResult:
     except json.JSONDecodeError as error:
         reason = "the end of the text" if not text[error.pos :].strip(_SPACE) else "something else"
         return ParseResult(None, (TargetProblem("", f"expected JSON, found {reason} at character {error.pos + 1}"),))
-    if text[end:].strip(_SPACE):
-        return ParseResult(None, (TargetProblem("", f"expected nothing after the value, found text at character {end + 1}"),))
+    if rest := text[end:].lstrip(_SPACE):
+        place = len(text) - len(rest) + 1
+        return ParseResult(None, (TargetProblem("", f"expected nothing after the value, found text at character {place}"),))
     problems = tuple(_first(MAX_PROBLEMS, _faults(value)))
     return ParseResult(None, problems) if problems else ParseResult(cast("Json", value))
 
