@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 import click
 
@@ -47,7 +46,7 @@ def command(file: Path | None, task_folder: Path | None, explain: str | None, ou
     report = check_file(file, _load_task(task_folder))
     following = _next_command(report, task_folder)
     if output_format == "json":
-        report.write_json(sys.stdout)
+        report.write_json(cast("TextIO", click.get_text_stream("stdout", encoding="utf-8")))
         click.echo(f"{_verdict(report)}\nnext: {following}", err=True)
     else:
         _print_text(report, following)

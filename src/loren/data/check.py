@@ -46,7 +46,8 @@ def check_file(
     Raises:
         ConfigError: there is no such file, or it can't be read.
     """
-    report = CheckReport(file=str(path))
+    # A file name may hold bytes that are no UTF-8; the report must not.
+    report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = _LabelCount(task)
     contract = Contract(task)
     try:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from loren.data.decode import MAX_DEPTH, _decode_fast, decode_line, decode_text
 from loren.data.rules import Breach
+from loren.task.target import parse_strict
 
 
 def rules(data: bytes | str) -> list[tuple[str, str]]:
@@ -142,6 +143,22 @@ def test_the_fast_way_takes_nothing_that_hooks_refuse(text: str) -> None:
     assert value == expected
     json.dumps(expected, ensure_ascii=False).encode()  # no lone surrogate
     assert not (isinstance(value, float) and math.isinf(value))
+
+
+@given(
+    json_values.map(json.dumps)
+    | json_values.map(lambda value: json.dumps(value, ensure_ascii=False, indent=1))
+    | st.text(alphabet='{}[]":,\\ud8c0a1.eE-N \t', max_size=30)
+)
+@settings(max_examples=600, deadline=None)
+def test_targets_are_decoded_as_the_task_parses_replies(text: str) -> None:
+    """Two ways to one verdict: a target that the check takes fast, scoring takes too, with the same value; and the reverse."""
+    parsed = parse_strict(text)
+    value = decode_text(text)
+    if parsed.ok:
+        assert value == parsed.value
+    else:
+        assert value is None
 
 
 @given(st.binary(max_size=60))
