@@ -162,7 +162,7 @@ def gguf_facts(header: GgufHeader, *, id: str) -> ModelFacts:
             bos=token("bos"),
             eos=token("eos"),
             pad=token("padding"),
-            adds_bos={True: "yes", False: "no", None: UNKNOWN}[header.flag("tokenizer.ggml.add_bos_token")],
+            adds_bos=_yes_no(header.flag("tokenizer.ggml.add_bos_token")),
             **_template_facts(template, {"bos_token": token("bos"), "eos_token": token("eos")}),
         ),
     )
@@ -179,9 +179,9 @@ def tokenizer_facts(folder: Path) -> TokenizerFacts:
     body = _optional_json(folder / "tokenizer.json")
     tokens = {role: _token(special.get(f"{role}_token")) for role in ("bos", "eos", "pad")}
     known = {f"{role}_token": text for role, text in tokens.items() if text != "none"}
-    adds_bos = _adds_bos(body) if body else {True: "yes", False: "no"}.get(config.get("add_bos_token") is True, UNKNOWN)
+    adds_bos = _adds_bos(body) if body else _yes_no(config.get("add_bos_token"))
     return TokenizerFacts(
-        kind=str(cast("dict[str, Json]", body.get("model") or {}).get("type") or UNKNOWN) if body else UNKNOWN,
+        kind=_type_name(body.get("model")),
         vocabulary=_vocabulary(body) if body else None,
         **tokens,
         normalizer=_normalizer(body.get("normalizer")) if body else UNKNOWN,
@@ -254,8 +254,17 @@ def _normalizer(value: Json) -> str:
         return "none"
     inner = value.get("normalizers")
     if isinstance(inner, list):
-        return " + ".join(_normalizer(entry) for entry in inner) or "none"
-    return str(value.get("type") or UNKNOWN)
+        return " + ".join(_type_name(entry) for entry in inner) or "none"
+    return _type_name(value)
+
+
+def _type_name(value: Json) -> str:
+    name = value.get("type") if isinstance(value, dict) else None
+    return name if isinstance(name, str) else UNKNOWN
+
+
+def _yes_no(value: Json) -> str:
+    return "yes" if value is True else "no" if value is False else UNKNOWN
 
 
 def _token(value: Json) -> str:

@@ -28,6 +28,8 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 class HubListing:
     """What the hub says about a repository at a revision."""
 
+    requested: str | None
+    """The branch, tag or commit that was asked for; None for the default branch."""
     commit: str
     sizes: dict[str, int]
     """File name -> bytes."""
@@ -69,7 +71,7 @@ def list_repository(repository: str, revision: str | None) -> HubListing:
         raise ConnectionError(type(error).__name__) from error
     if not answer.sha or not _COMMIT.fullmatch(answer.sha):
         raise ConnectionError("an answer without a commit")
-    return HubListing(answer.sha, {file.rfilename: file.size or 0 for file in answer.siblings or []})
+    return HubListing(revision, answer.sha, {file.rfilename: file.size or 0 for file in answer.siblings or []})
 
 
 def fetch_snapshot(repository: str, listing: HubListing, *, weights: bool, code: bool, progress: Progress | None = None) -> Path:
@@ -91,6 +93,8 @@ def fetch_snapshot(repository: str, listing: HubListing, *, weights: bool, code:
 
     disable_progress_bars()
     patterns = _patterns(weights=weights, code=code)
+    # By name the first time, so that the hub's cache remembers which commit the name stood for when the hub is out of reach.
+    revision = listing.commit if weights else listing.requested
     total = sum(size for name, size in listing.sizes.items() if is_weight_file(name)) if weights else 0
     place = Path(constants.HF_HUB_CACHE)
     if cached_snapshot(repository, listing.commit, weights=weights, code=code) is None:
@@ -98,9 +102,7 @@ def fetch_snapshot(repository: str, listing: HubListing, *, weights: bool, code:
     storage = place / f"models--{repository.replace('/', '--')}"
     try:
         with watched(storage, f"downloading {repository}", total, progress if total else None):
-            return Path(
-                snapshot_download(repository, revision=listing.commit, allow_patterns=patterns, ignore_patterns=_SUBFOLDERS)
-            )
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns, ignore_patterns=_SUBFOLDERS))
     except Exception as error:
         raise ModelLoadError(
             f"{repository}: the download broke off ({type(error).__name__})", hint="run the command again: it continues"

@@ -6,6 +6,7 @@ trusts it by a flag.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def resolve_source(
     if is_hub:
         return _hub(base_model, revision, trust_remote_code=trust_remote_code, progress=progress)
     path = Path(base_model).expanduser().absolute()
-    if path.is_dir():
+    if os.path.isdir(path):
         for model in embedded_models():
             if path == model.converted(place) and is_complete(path):  # as an adapter's base_model_name_or_path names it
                 return _embedded(model.id, place, progress)
@@ -142,7 +143,7 @@ def _hint(problems: list[Problem]) -> str:
 
 def _is_path(base_model: str) -> bool:
     """Whether this is a path: it exists, or can't be a hub id."""
-    if Path(base_model).expanduser().exists() or base_model.endswith(".gguf"):
+    if os.path.exists(os.path.expanduser(base_model)) or base_model.endswith(".gguf"):
         return True
     return _HUB_ID.fullmatch(base_model) is None
 
@@ -229,7 +230,7 @@ def _refuse_unreachable(repository: str, reason: ConnectionError) -> NoReturn:
 
 
 def _require_file(path: Path) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelLoadError(f"{path}: expected a model folder or a .gguf file, found nothing", hint=_ways())
 
 
@@ -253,7 +254,7 @@ def describe(base_model: str, revision: str | None = None) -> ModelFacts:
         return find_embedded(base_model).facts()
     if _is_path(base_model):
         path = Path(base_model).expanduser().absolute()
-        if path.is_dir():
+        if os.path.isdir(path):
             return folder_facts(path, id=str(path), kind="directory")
         _require_file(path)
         return gguf_facts(read_header(path), id=str(path))
