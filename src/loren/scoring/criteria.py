@@ -20,6 +20,8 @@ from loren.task.wording import Statement
 
 MAX_REPLY_CHARACTERS = 20_000
 """A longer reply is not read; no bound on length that a task would set is near it."""
+_NEAR = 400
+"""So many characters around a statement are searched for its exceptions: more than a sentence has."""
 _SHOUTED_WORDS = 4
 """So many words in capitals in a row are shouted; abbreviations come in ones and twos."""
 
@@ -183,7 +185,8 @@ def _says(statement: Statement, said: Text, asked: Text) -> bool:
     echoes: set[str] | None = None
     for pattern in statement.patterns:
         for sentence, match in pattern.matches(said):
-            before, after = f"{sentence[: match.start()]} ", sentence[match.end() :]
+            before = f"{sentence[max(0, match.start() - _NEAR) : match.start()]} "
+            after = sentence[match.end() : match.end() + _NEAR]
             if any(exception.found_in(before) for exception in statement.unless_before):
                 continue
             if any(exception.found_in(after) for exception in statement.unless_after):

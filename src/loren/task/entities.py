@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from loren.task.phrases import CLAUSE_ENDS, Lexicon, Text, fold, is_link
 from loren.task.wording import NumberRules, Unit, Wording
@@ -110,21 +110,19 @@ class _Tables:
         return frozenset(map(self._phrase, self.rules.ordinals))
 
     @cached_property
-    def vague(self) -> frozenset[tuple[str, ...]]:
-        return frozenset(map(self._phrase, self.rules.vague))
+    def vague(self) -> _Index[None]:
+        return _by_first_word([(self._phrase(phrase), None) for phrase in self.rules.vague])
 
     @cached_property
-    def units(self) -> list[tuple[tuple[str, ...], Unit, bool]]:
-        """(tokens, unit, whether it stands after digits only), longest first."""
-        found = [(self._phrase(name), unit, False) for unit in self.rules.units for name in unit.names]
-        found += [(self._phrase(name), unit, True) for unit in self.rules.units for name in unit.signs]
-        return sorted(found, key=lambda entry: -len(entry[0]))
+    def units(self) -> _Index[tuple[Unit, bool]]:
+        """Units, and whether their name stands after digits only."""
+        names = [(self._phrase(name), (unit, False)) for unit in self.rules.units for name in unit.names]
+        return _by_first_word(names + [(self._phrase(name), (unit, True)) for unit in self.rules.units for name in unit.signs])
 
     @cached_property
-    def dates(self) -> list[tuple[tuple[str, ...], str]]:
-        """(tokens, the first of the ways to say it), longest first."""
-        found = [(self._phrase(way), fold(ways[0])) for ways in self.rules.dates for way in ways if ways]
-        return sorted(found, key=lambda entry: -len(entry[0]))
+    def dates(self) -> _Index[str]:
+        """Date phrases, and the first of the ways to say the same."""
+        return _by_first_word([(self._phrase(way), fold(ways[0])) for ways in self.rules.dates for way in ways])
 
     @cached_property
     def calendar(self) -> frozenset[tuple[str, ...]]:
@@ -146,10 +144,30 @@ class _Tables:
 
     def unit_at(self, tokens: Sequence[str], index: int, *, digits: bool) -> tuple[Unit | None, int]:
         """The unit that begins at a token, and the index after it."""
-        for phrase, unit, is_sign in self.units:
-            if (digits or not is_sign) and tuple(tokens[index : index + len(phrase)]) == phrase:
+        for phrase, (unit, is_sign) in _phrases_at(self.units, tokens, index):
+            if digits or not is_sign:
                 return unit, index + len(phrase)
         return None, index
+
+
+_T = TypeVar("_T")
+_Index: TypeAlias = "dict[str, list[tuple[tuple[str, ...], _T]]]"
+"""First token -> phrases that begin with it and what they mean, longest first."""
+
+
+def _by_first_word(phrases: Sequence[tuple[tuple[str, ...], _T]]) -> _Index[_T]:
+    index: _Index[_T] = {}
+    for phrase, meaning in sorted(phrases, key=lambda entry: -len(entry[0])):
+        if phrase:
+            index.setdefault(phrase[0], []).append((phrase, meaning))
+    return index
+
+
+def _phrases_at(index: _Index[_T], tokens: Sequence[str], start: int) -> Iterator[tuple[tuple[str, ...], _T]]:
+    """The phrases that begin at a token."""
+    for phrase, meaning in index.get(tokens[start], ()) if start < len(tokens) else ():
+        if tuple(tokens[start : start + len(phrase)]) == phrase:
+            yield phrase, meaning
 
 
 def _scan(text: Text, tables: _Tables) -> Iterator[Entity]:
@@ -180,9 +198,8 @@ def _link(tokens: Sequence[str], index: int, _: _Tables) -> _Found:
 
 
 def _date_phrase(tokens: Sequence[str], index: int, tables: _Tables) -> _Found:
-    for phrase, name in tables.dates:
-        if tuple(tokens[index : index + len(phrase)]) == phrase:
-            return [Entity("date", name)], index + len(phrase)
+    for phrase, name in _phrases_at(tables.dates, tokens, index):
+        return [Entity("date", name)], index + len(phrase)
     return [], index
 
 
@@ -259,12 +276,10 @@ def _completes_tens(current: Decimal, value: Decimal) -> bool:
 
 
 def _vague_duration(tokens: Sequence[str], index: int, tables: _Tables) -> _Found:
-    for phrase in tables.vague:
-        after = index + len(phrase)
-        if tuple(tokens[index:after]) == phrase:
-            unit, end = tables.unit_at(tokens, after, digits=False)
-            if unit and unit.kind == "duration":
-                return [Entity("duration", _VAGUE)], end
+    for phrase, _ in _phrases_at(tables.vague, tokens, index):
+        unit, end = tables.unit_at(tokens, index + len(phrase), digits=False)
+        if unit and unit.kind == "duration":
+            return [Entity("duration", _VAGUE)], end
     return [], index
 
 
