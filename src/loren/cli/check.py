@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -46,7 +48,9 @@ def command(file: Path | None, task_folder: Path | None, explain: str | None, ou
     report = check_file(file, _load_task(task_folder))
     following = _next_command(report, task_folder)
     if output_format == "json":
-        report.write_json(cast("TextIO", click.get_text_stream("stdout", encoding="utf-8")))
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal is
+        report.write_json(sys.stdout)
         click.echo(f"{_verdict(report)}\nnext: {following}", err=True)
     else:
         _print_text(report, following)
