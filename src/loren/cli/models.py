@@ -68,7 +68,10 @@ def list_models(output_format: Format) -> None:
 @_trust_option
 @format_option
 def fetch(model: str, revision: str | None, trust_remote_code: bool, output_format: Format) -> None:
-    """Download a model, convert it where it is a GGUF file, and check every digest of the copy in the cache."""
+    """Download a model, convert it where it is a GGUF file, and check every digest of the copy in the cache.
+
+    LOREN_CACHE moves the cache; HF_HUB_OFFLINE=1 or LOREN_NO_HUB=1 leaves the hub unasked. A download that broke off continues.
+    """
     from loren.cli.fetching import show_fetching
     from loren.models.source import weights_digest
 
