@@ -83,11 +83,6 @@ class Text:
                 start = end
         return tuple(found)
 
-    @cached_property
-    def words(self) -> tuple[str, ...]:
-        """The tokens that are words, numbers or links."""
-        return tuple(token for token in self.tokens if token[0].isalnum() or token == MASK)
-
     def folded(self) -> Text:
         """The same text without accents."""
         return Text(tuple(fold(token) for token in self.tokens))

@@ -213,6 +213,15 @@ def test_a_schema_that_turns_in_a_circle_is_survived() -> None:
     assert loop.values_at("/a") is None
 
 
+def test_a_value_that_json_cannot_hold_is_a_problem_not_a_crash() -> None:
+    deep: Any = []
+    for _ in range(900):
+        deep = [deep]
+    schema = TargetSchema({"items": {"$ref": "#"}, "enum": [7]})
+    for value in ("\ud800", {"a": "\ud800"}, deep):
+        assert "JSON value" in schema.problems(value)[0].message
+
+
 def test_values_at_follows_references_and_alternatives() -> None:
     schema = TargetSchema({
         "properties": {
