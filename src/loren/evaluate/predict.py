@@ -15,7 +15,7 @@ from loren.errors import ConfigError, Problem
 from loren.models.cache import Progress
 from loren.models.protocol import Completion, Generator, Prompt
 from loren.provenance.digests import sha256_json
-from loren.provenance.manifest import MANIFEST
+from loren.provenance.manifest import MANIFEST, verify_manifest
 from loren.runs.files import Json, read_json, write_json, write_text
 from loren.runs.folder import METADATA, SCHEMA_VERSION, RunFolder
 from loren.task.definition import Task, load_task
@@ -86,11 +86,12 @@ def open_run(run: RunFolder, variant: Variant, *, batch_size: int, fetching: Fet
     Raises:
         IntegrityError: the adapter does not match its manifest, or its base is another one.
     """
-    from loren.models.loading import attach_adapter, check_base, locate_base, read_metadata
-
     values = run_values(run.require())
     task = load_task(Path(values["task"])) if values["task"] else None
-    metadata: dict[str, Any] = dict(read_metadata(run.adapter))
+    verify_manifest(run.adapter)
+    metadata: dict[str, Any] = dict(read_json(run.adapter / METADATA))
+    from loren.models.loading import attach_adapter, check_base, locate_base
+
     base = locate_base(
         values["base_model"], metadata["base_model"]["revision"], trust_remote_code=values["trust_remote_code"], fetching=fetching
     )

@@ -19,9 +19,7 @@ from loren.errors import IntegrityError, ModelLoadError, PrerequisiteError, Prob
 from loren.models.cache import Progress
 from loren.models.convert import prepare_folder
 from loren.models.source import BaseModel, resolve_source, weights_digest
-from loren.provenance.manifest import verify_manifest
-from loren.runs.files import Json, read_json
-from loren.runs.folder import METADATA
+from loren.runs.files import Json
 
 # PEFT 0.21 still asks for the old name (transformers 5.23); drop this when PEFT has the new one.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
@@ -135,16 +133,6 @@ def _nf4(dtype: Dtype, *, double_quant: bool) -> Any:
         bnb_4bit_use_double_quant=double_quant,
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )
-
-
-def read_metadata(artifact: Path) -> dict[str, Json]:
-    """Verify an artifact's manifest and return its training metadata.
-
-    Raises:
-        IntegrityError: a file does not match.
-    """
-    verify_manifest(artifact)
-    return read_json(artifact / METADATA)
 
 
 def check_base(artifact: Path, metadata: dict[str, Json], base: LocalBase) -> None:

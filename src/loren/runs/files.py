@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from loren.errors import IntegrityError, StorageError
+from loren.errors import IntegrityError, LorenError, StorageError
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """Any value that a JSON file can hold."""
@@ -109,6 +109,7 @@ def staged_folder(target: Path) -> Generator[Path]:
 
     Raises:
         StorageError: the disk refused; ``target`` is as it was.
+        LorenError: whatever the block itself raised.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
@@ -116,8 +117,8 @@ def staged_folder(target: Path) -> Generator[Path]:
     try:
         yield stage
         _publish(stage, target)
-    except StorageError:
-        raise
+    except LorenError:
+        raise  # some are OSErrors too, and say more
     except OSError as error:
         raise StorageError(
             f"could not write {target}: {error.strerror or error}", hint="free disk space or choose another output_dir"

@@ -80,7 +80,6 @@ def training_metadata(
         figures: ``loss``, ``time`` and ``steps``.
         command: the command line, secrets and all; they are masked here.
     """
-    trainable, total = parameters
     return {
         "schema_version": SCHEMA_VERSION,
         "created_at": utc_now(),
@@ -102,9 +101,7 @@ def training_metadata(
         "system_prompt_sha256": sha256_text(data.system_prompt) if data.system_prompt else None,
         "template_date": PINNED_DATE.isoformat(),
         "lora": None if lora is None else {key: lora[key] for key in sorted(lora)},
-        "quantization": {"type": "nf4", "double_quant": config.quantization.double_quant}
-        if config.quantization.load_in_4bit
-        else None,
+        "quantization": _quantization(config),
         "train": config.train.model_dump(mode="json"),
         "seeds": {
             "seed": config.seed,
@@ -113,13 +110,12 @@ def training_metadata(
             "adapter": config.seed,
             "dropout": config.seed,
         },
-        "parameters": {"trainable": trainable, "total": total, "share": trainable / total},
+        "parameters": _shares(*parameters),
         "packages": package_versions(),
         "git_commit": git_commit(config.data.path.parent),
         "command": without_secrets(command),
         "hardware": {**hardware(), **_gpu()},
-        "peak_memory_bytes": peak_memory_bytes(),
-        "peak_vram_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        **_peaks(),
         **figures,
     }
 
@@ -140,6 +136,23 @@ def _method(config: RunConfig) -> str:
     if config.train.method == "full":
         return "full"
     return "qlora" if config.quantization.load_in_4bit else "lora"
+
+
+def _quantization(config: RunConfig) -> dict[str, Json] | None:
+    if not config.quantization.load_in_4bit:
+        return None
+    return {"type": "nf4", "double_quant": config.quantization.double_quant}
+
+
+def _shares(trainable: int, total: int) -> dict[str, Json]:
+    return {"trainable": trainable, "total": total, "share": trainable / total}
+
+
+def _peaks() -> dict[str, Json]:
+    return {
+        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_vram_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+    }
 
 
 def _gpu() -> dict[str, Json]:

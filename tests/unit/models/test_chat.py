@@ -100,7 +100,8 @@ def test_a_template_that_makes_exact_labels_impossible_is_refused_by_name(
         from tokenizers import Regex, pre_tokenizers
 
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-            pre_tokenizers.Split(Regex(r"\s*[\r\n]+|[^\r\n]+"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            pre_tokenizers.Split(Regex(r"\s*[\r\n]+|[^\r\n]+"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ])  # fmt: skip
         tokenizer.add_tokens(["\n\n\n"])
     with pytest.raises(ChatTemplateError, match=expected) as caught:

@@ -22,28 +22,7 @@ from loren.train.metrics import MetricsFile, read_metrics
 from loren.train.progress import TrainingProgress
 from loren.train.trainer import LorenTrainer, peft_config, sft_config
 
-WORDS = [
-    "mình",
-    "đã",
-    "ghi",
-    "nhận",
-    "vấn",
-    "đề",
-    "của",
-    "bạn",
-    "vui",
-    "lòng",
-    "cung",
-    "cấp",
-    "mã",
-    "đơn",
-    "hàng",
-    "để",
-    "kiểm",
-    "tra",
-    "giúp",
-    "nhé",
-]
+WORDS = ["mình", "đã", "ghi", "nhận", "vấn", "đề", "bạn", "vui", "lòng", "cung", "cấp", "mã", "đơn", "hàng", "kiểm", "tra", "nhé"]
 
 
 def conversation(index: int) -> Row:
@@ -237,10 +216,9 @@ def test_every_field_of_ours_reaches_trl_and_peft() -> None:
     from loren.train import execution, recipe, trainer
 
     source = "".join(inspect.getsource(module) for module in (trainer, execution, recipe))
-    fields = [f"train.{name}" for name in TrainConfig.model_fields] + [
-        f"lora.{name}" for name in LoraConfig.model_fields if name != "preset"
-    ]
-    assert [field for field in fields if f"{field}" not in source] == []
+    fields = [f"train.{name}" for name in TrainConfig.model_fields]
+    fields += [f"lora.{name}" for name in LoraConfig.model_fields if name != "preset"]
+    assert [field for field in fields if field not in source] == []
 
 
 def test_checkpoints_are_whole_and_the_arguments_are_no_pickle(tiny_base: Path, tmp_path: Path) -> None:
