@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 import sys
@@ -26,13 +25,24 @@ EXIT_BROKEN = 3
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--task", "task_folder", type=click.Path(path_type=Path), help="Judge targets and label counts by this task too.")
+@click.option(
+    "--tokens", "config", type=click.Path(path_type=Path), metavar="CONFIG", help="Measure rows in tokens, as CONFIG trains."
+)
+@click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
 @format_option
-def command(file: Path | None, task_folder: Path | None, explain: str | None, output_format: Format) -> None:
+def command(
+    file: Path | None,
+    task_folder: Path | None,
+    config: Path | None,
+    show_row: int | None,
+    explain: str | None,
+    output_format: Format,
+) -> None:
     """Check a training file against the data contract.
 
     FILE holds one JSON object a line, with its conversation under `messages`. Exit code 0: clean (there may be warnings);
-    3: broken. No text of the file is ever printed.
+    3: broken. No text of the file is ever printed, but by --show-row.
 
     Raises:
         click.UsageError: neither a file nor a rule was given.
@@ -43,13 +53,23 @@ def command(file: Path | None, task_folder: Path | None, explain: str | None, ou
         return
     if file is None:
         raise click.UsageError("expected a FILE to check, or --explain RULE")
+    if show_row is not None and config is None:
+        raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
     from loren.data.check import check_file
 
-    report = check_file(file, _load_task(task_folder))
-    following = _next_command(report, task_folder)
+    task = _load_task(task_folder)
+    report = check_file(file, task)
+    if config is not None and not report.errors:
+        from loren.cli.tokens import RowTokens
+
+        rows = RowTokens(file, task, config)
+        report.tokens = rows.statistics()
+        if show_row is not None:
+            click.echo(rows.show(show_row), err=output_format == "json")
+    following = _next_command(report, task_folder, config)
     if output_format == "json":
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal is
+        if reconfigure := getattr(sys.stdout, "reconfigure", None):
+            reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal is
         report.write_json(sys.stdout)
         click.echo(f"{_verdict(report)}\nnext: {following}", err=True)
     else:
@@ -76,6 +96,11 @@ def _print_text(report: CheckReport, following: str) -> None:
     for pointer, values in report.labels.items():
         counts = ", ".join(f"{value} {count}" for value, count in _shown_labels(values))
         _say(f"  rows by {pointer}: {counts or 'none could be read'}")
+    if report.tokens is not None:
+        from loren.cli.tokens import token_lines
+
+        for line in token_lines(report.tokens):
+            _say(line)
     for rule, issues, count in _by_rule(report):
         _say("")
         _say(f"{rule.severity} {rule.id} {rule.name}: {count} issue(s)", color="red" if rule.severity == "error" else "yellow")
@@ -111,11 +136,13 @@ def _verdict(report: CheckReport) -> str:
     return "clean"
 
 
-def _next_command(report: CheckReport, task: Path | None) -> str:
+def _next_command(report: CheckReport, task: Path | None, config: Path | None) -> str:
     """The command that a person runs next: train a clean file, understand the most frequent error of a broken one."""
     errors = [entry for entry in report.by_rule() if entry["severity"] == "error"]
     if errors:
         return f"loren check --explain {max(errors, key=lambda entry: entry['issues'])['rule']}"
+    if config is not None:
+        return f"loren train {shlex.quote(str(config))}"
     variables = {"DATA_PATH": report.file, **({"TASK": str(task)} if task else {})}
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train"])
 
