@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from loren.data.pointer import child
+from loren.data.pointer import child, walk
 from loren.data.rules import Breach, Breaches
 
 MAX_DEPTH = 64
@@ -39,6 +39,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
 _SPACE = " \t\r\n"
 
+_HALF = "half of a surrogate pair (\\ud800-\\udfff)"
 _ENTER = "expected one JSON object in the line, found "
 
 
@@ -164,31 +165,27 @@ def _decode_strict(text: str, breaches: Breaches) -> object:
 
 
 def _find_faults(root: object) -> Iterator[Breach]:
-    """The faults that leave a value: double keys, numbers, surrogates and depth; without recursion."""
-    stack: list[tuple[str, object, int]] = [("", root, 1)]
-    while stack:
-        path, value, depth = stack.pop()
+    """The faults that leave a value: double keys, numbers, surrogates and depth."""
+    for path, value, depth in walk("", root):
         if isinstance(value, str):
             if _SURROGATE.search(value):
-                yield Breach("lone-surrogate", path, "expected whole characters, found half of a surrogate pair (\\ud800-\\udfff)")
+                yield Breach("lone-surrogate", path, f"expected whole characters, found {_HALF}")
         elif isinstance(value, _BadNumber):
             yield Breach("bad-number", path, f"expected a finite number of at most {MAX_DIGITS} digits, found another")
         elif isinstance(value, (dict, list)):
             if depth > MAX_DEPTH:
                 yield Breach("too-deep", "", f"expected at most {MAX_DEPTH} levels of nesting, found more")
                 return
-            if isinstance(value, _DoubleKeys):
-                for name in value.names:
-                    yield Breach("duplicate-key", child(path, name), "expected each key once in an object, found it twice")
-            yield from _key_faults(path, cast("dict[str, object] | list[object]", value))
-            items = cast("dict[str, object] | list[object]", value)
-            pairs = items.items() if isinstance(items, dict) else enumerate(items)
-            stack.extend((child(path, key), item, depth + 1) for key, item in reversed(list(pairs)))
+            if isinstance(value, dict):
+                yield from _key_faults(path, cast("dict[str, object]", value))
 
 
-def _key_faults(path: str, value: dict[str, object] | list[object]) -> Iterator[Breach]:
-    if isinstance(value, dict) and any(_SURROGATE.search(key) for key in value):
-        yield Breach("lone-surrogate", path, "expected whole characters in a key, found half of a surrogate pair (\\ud800-\\udfff)")
+def _key_faults(path: str, value: dict[str, object]) -> Iterator[Breach]:
+    if isinstance(value, _DoubleKeys):
+        for name in value.names:
+            yield Breach("duplicate-key", child(path, name), "expected each key once in an object, found it twice")
+    if any(_SURROGATE.search(key) for key in value):
+        yield Breach("lone-surrogate", path, f"expected whole characters in a key, found {_HALF}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

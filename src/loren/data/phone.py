@@ -29,8 +29,8 @@ MAY_HOLD_PHONE = (
 """Pattern without which there is no phone number: what one may begin with, and some more digits. Most texts hold none."""
 _MAY_HOLD_PHONE = re.compile(MAY_HOLD_PHONE)
 
-_NATIONAL = re.compile(r"(?:0|84|840|0084|00840)[2-9][0-9]{8,9}\Z|1[89]00[0-9]{4,6}\Z")
-"""The shapes of Vietnamese numbers: trunk 0 or country code with nine or ten digits, and the service numbers 1800 and 1900."""
+_NATIONAL = re.compile(r"(?:0|84|840|0084|00840)(?:[35-9][0-9]{8}|2[0-9]{9})\Z|1[89]00[0-9]{4,6}\Z")
+"""The shapes of Vietnamese numbers: trunk 0 or country code with nine digits (mobile) or ten (landline), and 1800 and 1900."""
 
 _MIN_DIGITS, _MAX_DIGITS = 8, 15
 _LONG_GROUP = 8

@@ -10,6 +10,8 @@ A pointer continues into a target, as if its JSON stood in the row in place of t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import cast
 
 HIDDEN = "*"
 """Stands for a key that may hold a customer's text."""
@@ -25,3 +27,28 @@ def safe_name(key: str) -> str:
 def child(path: str, token: str | int) -> str:
     """The pointer of an item (an int) or a key (a str) of the value at ``path``."""
     return f"{path}/{token if isinstance(token, int) else safe_name(token)}"
+
+
+def walk(path: str, root: object) -> Iterator[tuple[str, object, int]]:
+    """Yield every value in a decoded one, itself first, each with its pointer and its depth (1 for the root).
+
+    It neither recurses nor copies: a hostile value is as deep as it likes, or holds millions of items.
+    """
+    yield path, root, 1
+    frames = [(path, _items(root))]
+    while frames:
+        path, items = frames[-1]
+        for token, value in items:
+            place = child(path, token)
+            yield place, value, len(frames) + 1
+            if isinstance(value, (dict, list)):
+                frames.append((place, _items(cast("object", value))))
+                break
+        else:
+            frames.pop()
+
+
+def _items(value: object) -> Iterator[tuple[str | int, object]]:
+    if isinstance(value, dict):
+        return iter(cast("dict[str | int, object]", value).items())
+    return iter(enumerate(cast("list[object]", value))) if isinstance(value, list) else iter(())

@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """A longer line is reported and skipped. Four MiB is about a million tokens, more than any context that a row could be trained
-in; and a hostile line of this size (millions of empty lists) still decodes in less than 200 MB."""
+in; and a hostile line of this size (a million empty lists) is judged in some 200 MB."""
 
 _CHUNK_BYTES = 1024 * 1024
 

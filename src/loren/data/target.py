@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from loren.data.conversation import Turn
 from loren.data.decode import decode_text
-from loren.data.pointer import child
+from loren.data.pointer import walk
 from loren.data.rules import Breach, Breaches
 from loren.runs.files import Json
 
@@ -77,14 +77,9 @@ def decoded(content: str | dict[str, Any]) -> Json:
 
 def texts_in(path: str, value: Json) -> Iterator[tuple[str, str]]:
     """Yield the texts of a decoded value with their pointers: its strings, and its keys at the pointer of their object."""
-    stack: list[tuple[str, Json]] = [(path, value)]
-    while stack:
-        path, value = stack.pop()
-        if isinstance(value, str):
-            yield path, value
-        elif isinstance(value, dict):
-            for key in value:
-                yield path, key
-            stack.extend((child(path, key), item) for key, item in reversed(value.items()))
-        elif isinstance(value, list):
-            stack.extend((child(path, index), item) for index, item in reversed(list(enumerate(value))))
+    for place, item, _ in walk(path, value):
+        if isinstance(item, str):
+            yield place, item
+        elif isinstance(item, dict):
+            for key in cast("dict[str, object]", item):
+                yield place, key
