@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from trl.trainer.sft_trainer import SFTTrainer
 
 from loren.config import RunConfig
 from loren.config.lora import LoraConfig
@@ -17,10 +18,11 @@ from loren.errors import ConfigError, TrainingError
 from loren.models.chat import ChatRenderer
 from loren.models.lengths import RenderedRow, render_rows
 from loren.models.loading import load_model, load_tokenizer
+from loren.train.batches import StepSampler
 from loren.train.execution import Execution
 from loren.train.metrics import MetricsFile, read_metrics
 from loren.train.progress import TrainingProgress
-from loren.train.trainer import LorenTrainer, peft_config, sft_config
+from loren.train.trainer import LorenTrainer, as_dataset, peft_config, sft_config
 
 WORDS = ["mình", "đã", "ghi", "nhận", "vấn", "đề", "bạn", "vui", "lòng", "cung", "cấp", "mã", "đơn", "hàng", "kiểm", "tra", "nhé"]
 
@@ -230,3 +232,38 @@ def test_checkpoints_are_whole_and_the_arguments_are_no_pickle(tiny_base: Path, 
     assert "training_args.bin" not in files
     manifest = json.loads((tmp_path / "a" / "checkpoints" / "checkpoint-4" / "MANIFEST.json").read_text())
     assert set(manifest["files"]) == files - {"MANIFEST.json"}
+
+
+class PlainTRL(SFTTrainer):
+    """TRL as it is: its collator, its attention mask, its loss; only the order of rows is ours, so that steps can be compared."""
+
+    lengths: tuple[int, ...] = ()
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
+        return StepSampler(self.lengths, seed=42, rows_per_step=self.args.per_device_train_batch_size * 2)
+
+
+@pytest.mark.parametrize("lora", [{}, {"use_dora": True}, {"target_modules": "all-linear"}])
+def test_losses_equal_trls_own(tiny_base: Path, tmp_path: Path, lora: dict[str, Any]) -> None:
+    ours = build(tiny_base, tmp_path / "ours", micro=4, accumulation=2, lora=lora, train={"max_steps": 6})
+    ours.train()
+    rows = rendered(tiny_base)[:-4]
+    model = load_model(tiny_base, dtype="float32")
+    config = RunConfig(
+        lora=LoraConfig(**{"lora_dropout": 0.0, **lora}), train=TrainConfig(max_steps=6, learning_rate=1e-3, eval_steps=100)
+    )
+    args = sft_config(config, Execution("cpu", "float32", 1, 4, 2, 1, "label_positions"), tmp_path / "theirs")
+    args.save_strategy = "no"
+    args.eval_strategy = "no"
+    PlainTRL.lengths = tuple(len(item.rendered.input_ids) for item in rows)
+    theirs = PlainTRL(
+        model=model,
+        args=args,
+        processing_class=load_tokenizer(tiny_base),
+        train_dataset=as_dataset(rows),
+        peft_config=peft_config(config.lora, model, str(tiny_base)),
+    )
+    theirs.train()
+    expected = [entry["loss"] for entry in theirs.state.log_history if "loss" in entry]
+    assert len(expected) == 6
+    assert losses(tmp_path / "ours") == pytest.approx(expected, abs=1e-5)
