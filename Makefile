@@ -35,8 +35,8 @@ test-slow: setup ## what needs minutes or the embedded models (60 minutes; resum
 check: lint types imports docs-check ## what CI checks before the tests
 
 lint: setup ## ruff: rules and format
-	$(BIN)/ruff check src tests examples scripts
-	$(BIN)/ruff format --check src tests examples scripts
+	$(BIN)/ruff check src tests examples scripts benchmarks
+	$(BIN)/ruff format --check src tests examples scripts benchmarks
 
 types: setup ## basedpyright, strict outside the files that face transformers and TRL
 	$(BIN)/basedpyright
@@ -51,7 +51,7 @@ docs-check: setup ## fail when a generated page is stale
 	$(BIN)/python scripts/generate_docs.py --check
 
 bench: setup ## measure what the README says
-	$(BIN)/python benchmarks/train_equivalence.py
+	$(BIN)/python benchmarks/main_job.py
 
 clean: ## remove the environment, caches and runs
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .coverage* examples/*/runs

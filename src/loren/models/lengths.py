@@ -89,8 +89,7 @@ def enforce_max_length(
     if not kept:
         raise DataContractError(f"{file}: no row is left within data.max_length = {max_length}", hint="raise data.max_length")
     ledger = [
-        Dropped(item.row.line, item.row.id, len(item.rendered.input_ids), f"longer than max_length = {max_length}")
-        for item in long
+        Dropped(item.row.line, item.row.id, len(item.rendered.input_ids), f"longer than max_length = {max_length}") for item in long
     ]
     return kept, ledger
 

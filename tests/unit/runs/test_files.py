@@ -76,15 +76,20 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes | None, expected:
     assert str(path) in str(caught.value)
 
 
+def crash_while_staging(target: Path) -> None:
+    with staged_folder(target) as stage:
+        (stage / "a").write_text("2")
+        raise RuntimeError("crash")
+
+
 def test_staged_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "adapter"
     with staged_folder(target) as stage:
         (stage / "a").write_text("1")
         assert not target.exists()
     assert (target / "a").read_text() == "1"
-    with pytest.raises(RuntimeError, match="crash"), staged_folder(target) as stage:
-        (stage / "a").write_text("2")
-        raise RuntimeError("crash")
+    with pytest.raises(RuntimeError, match="crash"):
+        crash_while_staging(target)
     assert (target / "a").read_text() == "1"
     with staged_folder(target) as stage:
         (stage / "b").write_text("3")
