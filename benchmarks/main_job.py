@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/main_job.py [--steps 6] [--json FILE]
 
-One thread, SmolLM2-135M, r 16 on q/k/v/o, effective batch 8, no dropout, no gradient checkpointing; the two sides in turn, medians of
-the steps after the first. Losses of both sides are compared: a speed that changes the loss is no speed. Shared machines are noisy: read
-the ratio, not the seconds.
+One thread, SmolLM2-135M, r 16 on q/k/v/o, effective batch 8, no dropout, no gradient checkpointing; one side after the other,
+medians of the steps after the first. Losses of both sides are compared: a speed that changes the loss is no speed. Shared machines
+are noisy: read the ratio, not the seconds.
 """
 
 from __future__ import annotations

@@ -16,7 +16,11 @@ RUN = HERE / "runs" / "support-vi"
 
 
 def loren(*arguments: str) -> None:
-    """Run one command, showing it; stop the demo when it fails."""
+    """Run one command, showing it.
+
+    Raises:
+        SystemExit: it failed; the demo stops with its exit code.
+    """
     shown = " ".join(os.path.relpath(part) if Path(part).is_absolute() else part for part in arguments)
     print(f"\n$ loren {shown}", flush=True)
     started = time.monotonic()
