@@ -27,10 +27,10 @@ demo: setup ## train, check and measure the example adapter: 15 minutes on 2 cor
 	$(BIN)/python examples/support-vi/demo.py
 
 test: setup ## every fast test (12 minutes)
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: setup ## what needs minutes or the embedded models (60 minutes; resumes where it stopped)
-	$(BIN)/python -m pytest -m slow --stepwise
+	$(BIN)/python -m pytest -m slow --resume-slow
 
 check: lint types imports docs-check ## what CI checks before the tests
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+
+from project import loren, make_project, write_rows
 
 PLAIN_PEFT = """
 import json, sys, torch
@@ -27,48 +28,6 @@ inputs = tokenizer.apply_chat_template(
 out = model.generate(**inputs, do_sample=False, max_new_tokens=12, pad_token_id=0, eos_token_id=tokenizer.eos_token_id)
 print(json.dumps(tokenizer.decode(out[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)))
 """
-
-
-def loren(*arguments: str | Path, cwd: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "loren", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def write_rows(path: Path, count: int = 40) -> None:
-    rng = random.Random(0)
-    words = ["đơn", "hàng", "tài", "khoản", "thanh", "toán", "giao", "muộn", "mật", "khẩu", "kiểm", "tra", "mã"]
-    lines = []
-    for index in range(count):
-        question = " ".join(rng.choice(words) for _ in range(6)) + f" {index}"
-        reply = " ".join(rng.choice(words) for _ in range(5))
-        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
-        lines.append(json.dumps({"situation": f"s{index // 2}", "messages": messages}, ensure_ascii=False))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def make_project(folder: Path, base: Path) -> Path:
-    write_rows(folder / "data" / "train.jsonl")
-    (folder / "data" / "DATASET.toml").write_text('version = "2026.1"\n')
-    (folder / "run.toml").write_text(
-        f'base_model = "{base}"\noutput_dir = "runs/a"\nadapter_license = "Apache-2.0"\n'
-        "[train]\nmax_steps = 9\nsave_steps = 3\neval_steps = 4\nlearning_rate = 1e-2\n[lora]\nlora_dropout = 0.1\n",
-        encoding="utf-8",
-    )
-    return folder
-
-
-@pytest.fixture
-def project(tmp_path: Path, tiny_base: Path) -> Path:
-    """A project that nothing was trained in."""
-    return make_project(tmp_path, tiny_base)
 
 
 class Trained(NamedTuple):
@@ -221,14 +180,6 @@ def test_a_damaged_adapter_is_refused_with_exit_5(trained: Trained, tmp_path: Pa
     assert named in done.stderr
 
 
-def test_the_notebooks_names_work_without_a_config(tmp_path: Path, tiny_base: Path) -> None:
-    write_rows(tmp_path / "data" / "train.jsonl", count=16)
-    environment = {"MODEL_ID": str(tiny_base), "OUT_DIR": "run", "EPOCHS": "1", "LR": "0.01", "LORA_R": "4", "LORA_ALPHA": "8"}
-    done = loren("train", cwd=tmp_path, environment=environment)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())["r"] == 4
-
-
 def test_an_edited_card_is_no_damage_and_another_base_is(trained: Trained, tmp_path: Path, tiny_base: Path) -> None:
     shutil.copytree(trained.run, tmp_path / "run")
     (tmp_path / "run" / "adapter" / "README.md").write_text("# my words")
@@ -274,65 +225,3 @@ def test_bad_prompts_are_all_named(trained: Trained, tmp_path: Path) -> None:
     assert done.returncode == 3
     assert all(place in done.stderr for place in ("p.jsonl:1", "p.jsonl:2", "p.jsonl:3", "more than once"))
     assert not (tmp_path / "o.jsonl").exists()
-
-
-def test_broken_data_stops_training_before_anything_is_written(project: Path) -> None:
-    path = project / "data" / "train.jsonl"
-    path.write_text(path.read_text() + '{"messages": [{"role": "user", "content": "gọi 0912 345 678"}]}\n')
-    done = loren("train", "run.toml", cwd=project)
-    assert done.returncode == 3
-    assert "train.jsonl:41" in done.stderr
-    assert "0912" not in done.stderr
-    assert not (project / "runs").exists()
-
-
-def test_long_rows_are_an_error_or_a_ledger_never_a_cut(project: Path) -> None:
-    path = project / "data" / "train.jsonl"
-    row = {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "kiểm tra " * 200}]}
-    path.write_text(path.read_text() + json.dumps(row, ensure_ascii=False) + "\n")
-    done = loren("train", "run.toml", "--set", "data.max_length=300", cwd=project)
-    assert done.returncode == 3
-    assert "would fit all" in done.stderr
-    done = loren("train", "run.toml", "--set", "data.max_length=300", "--set", "data.over_length=drop", cwd=project)
-    assert done.returncode == 0, done.stderr
-    report = json.loads((project / "runs" / "a" / "data" / "report.json").read_text())
-    assert [(entry["line"], entry["tokens"] > 300) for entry in report["dropped"]] == [(41, True)]
-
-
-def test_qlora_trains_for_real_on_the_cpu(project: Path) -> None:
-    done = loren("train", "run.toml", "--set", "quantization.load_in_4bit=true", cwd=project)
-    assert done.returncode == 0, done.stderr
-    metadata = json.loads((project / "runs" / "a" / "adapter" / "training_metadata.json").read_text())
-    assert (metadata["method"], metadata["quantization"]["type"]) == ("qlora", "nf4")
-    assert metadata["loss"]["last"] < metadata["loss"]["first"]
-    done = loren("generate", "runs/a", "--prompt", "x", "--max-new-tokens", "3", cwd=project)
-    assert done.returncode == 0, done.stderr
-
-
-def test_full_fine_tuning_saves_a_model_that_loads(project: Path) -> None:
-    done = loren("train", "run.toml", "--set", "train.method=full", "--set", "train.learning_rate=1e-3", cwd=project)
-    assert done.returncode == 0, done.stderr
-    adapter = project / "runs" / "a" / "adapter"
-    assert (adapter / "model.safetensors").is_file()
-    assert json.loads((adapter / "training_metadata.json").read_text())["method"] == "full"
-    done = loren("generate", "runs/a", "--prompt", "x", "--max-new-tokens", "3", cwd=project)
-    assert done.returncode == 0, done.stderr
-
-
-def test_no_connection_leaves_while_training(project: Path) -> None:
-    """An audit hook sees every connect and name look-up of the whole process, TRL's and the hub client's too."""
-    watcher = (
-        "import sys, runpy\n"
-        "def hook(event, args):\n"
-        "    if event in ('socket.connect', 'socket.getaddrinfo', 'socket.sendto') and 'AF_UNIX' not in str(args):\n"
-        "        print('CONNECTION', event, args, file=sys.stderr)\n"
-        "sys.addaudithook(hook)\n"
-        "sys.argv = ['loren', 'train', 'run.toml', '--set', 'train.max_steps=2']\n"
-        "runpy.run_module('loren', run_name='__main__')\n"
-    )
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    done = subprocess.run(
-        [sys.executable, "-c", watcher], cwd=project, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "CONNECTION" not in done.stderr
