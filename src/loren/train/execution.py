@@ -16,7 +16,7 @@ from loren.errors import RunFolderError
 from loren.models.loading import Dtype, choose_device, choose_dtype
 from loren.runs.files import Json
 
-LOSS_PATH = "label_positions"
+LOSS_PATH = "label_positions_shared_prefix"
 _MEMORY_SHARE = 0.3
 """Share of the machine's memory that activations may take; other work and the weights need the rest."""
 

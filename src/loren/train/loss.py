@@ -3,7 +3,8 @@
 TRL's own loss projects every position on a CPU and computes figures that nobody asked for. Here the decoder runs once, the hidden
 states at the positions that predict a label are kept (about half of them in a chat row), and the output head is applied to those, a
 chunk at a time. The head's weights are frozen under LoRA, so the gradient of the hidden states is formed in the same pass and no
-chunk of logits outlives its turn.
+chunk of logits outlives its turn. A prompt prefix that all rows of a micro-batch share (the template's own words, a system prompt)
+goes through the decoder once.
 
 Loss of a step with N label tokens in all its micro-batches: ``1/N * sum_i -log softmax(W h_i + b)[y_i]``; the caller divides.
 """
@@ -16,13 +17,17 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from loren.errors import TrainingError
 from loren.models.chat import IGNORED
 
 CHUNK_ROWS = 256
 """Label positions a chunk; 256 x 152k logits in fp32 are 156 MB."""
+
+
+MIN_SHARED_TOKENS = 8
+"""A shorter shared prefix costs more in calls than it saves in work."""
 
 
 class HeadScaling(NamedTuple):
@@ -47,15 +52,55 @@ def attach_label_loss(model: PreTrainedModel) -> None:
     scaling = head_scaling(model)
 
     @functools.wraps(type(model).forward)
-    def forward(*args: Any, loss_labels: Tensor | None = None, **kwargs: Any) -> Any:
-        if loss_labels is None:
-            return original(*args, **kwargs)
-        hidden = model.base_model(*args, use_cache=False, **kwargs).last_hidden_state
+    def forward(input_ids: Tensor | None = None, *args: Any, loss_labels: Tensor | None = None, **kwargs: Any) -> Any:
+        if loss_labels is None or input_ids is None:
+            return original(input_ids, *args, **kwargs)
+        hidden, labels = _decode(model, input_ids, loss_labels)
         # Looked up at every call: PEFT and sharding replace the head after this patch.
         head: Any = model.get_output_embeddings()
-        return label_loss_sum(hidden, loss_labels, head.weight, head.bias, scaling)
+        return label_loss_sum(hidden, labels, head.weight, head.bias, scaling)
 
     model.forward = forward
+
+
+def _decode(model: PreTrainedModel, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden states and the labels that go with them; a prompt prefix that all rows share is computed once.
+
+    In a causal model a position sees only what is before it, so the prefix's keys and values are the same in every row: they are
+    computed for one row with their graph, and repeated. Gradients add up over the rows as they would have.
+    """
+    rows = len(input_ids)
+    prefix = shared_prefix(input_ids, labels) if rows > 1 and _can_share(model) else 0
+    if prefix < MIN_SHARED_TOKENS:
+        return model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state, labels
+    cache = DynamicCache(config=model.config)
+    model.base_model(input_ids=input_ids[:1, :prefix], past_key_values=cache, use_cache=True)
+    cache.batch_repeat_interleave(rows)
+    suffix = model.base_model(input_ids=input_ids[:, prefix:], past_key_values=cache, use_cache=True)
+    return suffix.last_hidden_state, labels[:, prefix:]
+
+
+def _can_share(model: PreTrainedModel) -> bool:
+    """Only where every layer keeps plain keys and values, and none is recomputed (which can't fill a cache)."""
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"]
+    return set(kinds) == {"full_attention"} and not model.is_activation_checkpointing
+
+
+def shared_prefix(input_ids: Tensor, labels: Tensor) -> int:
+    """How many leading tokens all rows share, ending before the last prompt token of any row.
+
+    Args:
+        input_ids: (B, T).
+        labels: (B, T); the first label of a row is predicted by the position before it, which therefore stays in the suffix.
+    """
+    differs = (input_ids != input_ids[:1]).any(dim=0)
+    labelled = (labels != IGNORED).any(dim=0)
+    limit = input_ids.shape[1]
+    if bool(differs.any()):
+        limit = int(differs.int().argmax())
+    if bool(labelled.any()):
+        limit = min(limit, int(labelled.int().argmax()) - 1)
+    return max(0, limit)
 
 
 def head_scaling(model: PreTrainedModel) -> HeadScaling:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from loren.models.chat import IGNORED
-from loren.train.loss import HeadScaling, attach_label_loss, head_scaling, label_loss_sum
+from loren.train.loss import HeadScaling, attach_label_loss, head_scaling, label_loss_sum, shared_prefix
 from tiny import tiny_llama
 
 PLAIN = HeadScaling(1.0, None)
@@ -67,3 +69,45 @@ def test_the_patched_forward_equals_the_models_own_loss(kind: str) -> None:
     attach_label_loss(model)
     torch.testing.assert_close(model(input_ids=ids, loss_labels=labels), expected, rtol=1e-5, atol=1e-4)
     assert model(input_ids=ids).logits.shape == (2, 20, 97)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    prefix=st.integers(0, 20),
+    own=st.lists(st.integers(2, 9), min_size=2, max_size=4),
+    first_label=st.integers(1, 25),
+    seed=st.integers(0, 5),
+)
+def test_a_shared_prefix_changes_neither_loss_nor_gradients(prefix: int, own: list[int], first_label: int, seed: int) -> None:
+    """Rows with any common prefix, down to none, and labels that may begin inside it."""
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randint(3, 60, (prefix,), generator=generator).tolist()
+    width = prefix + max(own)
+    rows = [start + torch.randint(3, 60, (n,), generator=generator).tolist() + [0] * (width - prefix - n) for n in own]
+    ids = torch.tensor(rows)
+    labels = ids.clone()
+    for row, n in enumerate(own):
+        labels[row, : min(first_label, prefix + n - 1)] = IGNORED
+        labels[row, prefix + n :] = IGNORED
+    results = []
+    for together in (True, False):
+        model = tiny_llama(60)
+        attach_label_loss(model)
+        if together:
+            loss = model(input_ids=ids, loss_labels=labels)
+        else:
+            loss = sum(model(input_ids=ids[row : row + 1], loss_labels=labels[row : row + 1]) for row in range(len(own)))
+        loss.backward()
+        results.append((loss.detach(), model.model.layers[0].self_attn.q_proj.weight.grad))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_shared_prefix_ends_before_the_position_that_predicts_the_first_label() -> None:
+    ids = torch.tensor([[5, 6, 7, 8, 9], [5, 6, 7, 8, 1]])
+    labels = torch.full_like(ids, IGNORED)
+    assert shared_prefix(ids, labels) == 4
+    labels[1, 3] = 8
+    assert shared_prefix(ids, labels) == 2
+    assert shared_prefix(ids, ids) == 0
+    assert shared_prefix(torch.tensor([[1, 2], [3, 2]]), torch.full((2, 2), IGNORED)) == 0
