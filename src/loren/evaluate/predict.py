@@ -92,9 +92,9 @@ def open_run(run: RunFolder, variant: Variant, *, batch_size: int, fetching: Fet
     metadata: dict[str, Any] = dict(read_json(run.adapter / METADATA))
     from loren.models.loading import attach_adapter, check_base, locate_base
 
-    base = locate_base(
-        values["base_model"], metadata["base_model"]["revision"], trust_remote_code=values["trust_remote_code"], fetching=fetching
-    )
+    recorded = metadata["base_model"]
+    revision = recorded["revision"] if recorded["kind"] == "hub" else None  # what was trained on, not what the branch is now
+    base = locate_base(values["base_model"], revision, trust_remote_code=values["trust_remote_code"], fetching=fetching)
     check_base(run.adapter, metadata, base)
     is_full = metadata["lora"] is None
     folder = run.adapter if is_full and variant == "adapter" else base.folder
