@@ -1,14 +1,20 @@
-"""Batched greedy generation with transformers, behind the Generator protocol."""
+"""Batched greedy decoding, behind the Generator protocol.
+
+The loop is ours because three things make it several times faster than `generate` one prompt at a time, and change no token: a
+common prompt prefix is computed once, prompts of like length share a batch, and a row leaves the batch when it has ended.
+"""
 # pyright: basic
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import DynamicCache, GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from loren.data.rows import Message
 from loren.models.chat import ChatRenderer
@@ -17,8 +23,8 @@ from loren.runs.files import Json
 
 DECODING: dict[str, Json] = {"do_sample": False, "repetition_penalty": 1.0, "num_beams": 1}
 """Greedy, whatever the model's generation_config says; written into every sidecar."""
-_MIN_SHARED_TOKENS = 32
-"""A shorter common prefix (a template's own words) is not worth a forward pass of its own."""
+_MIN_SHARED_TOKENS = 8
+"""A shorter common prefix is not worth a forward pass of its own."""
 _WINDOW_BATCHES = 8
 """Prompts of this many batches are sorted by length together; a window's answers are yielded in order."""
 
@@ -26,14 +32,12 @@ _WINDOW_BATCHES = 8
 class HuggingFaceGenerator:
     """Answers prompts with a causal language model, in batches of similar length."""
 
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, renderer: ChatRenderer, *, batch_size: int = 8) -> None:
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, renderer: ChatRenderer, *, batch_size: int = 32) -> None:
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._renderer = renderer
         self._batch_size = batch_size
         self._stop_ids = stop_token_ids(model, tokenizer)
-        # transformers fills what we leave out from the model's own generation_config (sampling, penalties): leave it nothing.
-        model.generation_config = GenerationConfig()
 
     def generate(self, prompts: Sequence[Prompt], *, max_new_tokens: int) -> Iterator[Completion]:
         """Yield one completion a prompt, in order.
@@ -57,50 +61,101 @@ class HuggingFaceGenerator:
             yield from (done[index] for index in range(len(part)))
 
     def _answer(self, prompts: Sequence[Prompt], ids: Sequence[list[int]], max_new_tokens: int) -> list[Completion]:
-        shared = common_prefix(ids) if len(ids) > 1 else 0
-        shared = shared if shared >= _MIN_SHARED_TOKENS else 0
-        suffixes = [row[shared:] for row in ids]
-        width = max(map(len, suffixes))
-        pad = self._tokenizer.pad_token_id
-        device = self._model.device
-        rows = [ids[0][:shared] + [pad] * (width - len(suffix)) + suffix for suffix in suffixes]
-        masks = [[1] * shared + [0] * (width - len(suffix)) + [1] * len(suffix) for suffix in suffixes]
-        clock = _RowClock(self._stop_ids, len(ids))
+        started = time.perf_counter()
+        rows = [_Row() for _ in ids]
         with torch.inference_mode():
-            output = self._model.generate(
-                input_ids=torch.tensor(rows, device=device),
-                attention_mask=torch.tensor(masks, device=device),
-                past_key_values=self._prefix_cache(ids[0][:shared], len(ids)),
-                generation_config=GenerationConfig(
-                    **DECODING, max_new_tokens=max_new_tokens, eos_token_id=sorted(self._stop_ids), pad_token_id=pad
-                ),
-                stopping_criteria=StoppingCriteriaList([clock]),
-            )
+            self._decode(rows, ids, max_new_tokens)
         return [
-            self._completion(prompt, row, output[index, shared + width :].tolist(), clock.seconds(index))
-            for index, (prompt, row) in enumerate(zip(prompts, ids, strict=True))
+            Completion(
+                id=prompt.id,
+                text=self._tokenizer.decode(row.tokens[:-1] if row.ended else row.tokens, skip_special_tokens=True),  # pyright: ignore[reportArgumentType]
+                finish_reason="stop" if row.ended else "length",
+                prompt_tokens=len(prompt_ids),
+                completion_tokens=len(row.tokens),
+                latency_s=round(row.finished_at - started, 6),
+            )
+            for prompt, prompt_ids, row in zip(prompts, ids, rows, strict=True)
         ]
 
-    def _prefix_cache(self, prefix: list[int], rows: int) -> DynamicCache | None:
-        """Keys and values of a prompt prefix, computed once and repeated for every row; None for an empty prefix."""
-        if not prefix:
-            return None
-        cache = DynamicCache(config=self._model.config)
-        self._model(input_ids=torch.tensor([prefix], device=self._model.device), past_key_values=cache, logits_to_keep=1)
-        cache.batch_repeat_interleave(rows)
-        return cache
+    def _decode(self, rows: Sequence[_Row], ids: Sequence[list[int]], max_new_tokens: int) -> None:
+        """Fill each row's tokens, greedily, until its end-of-turn token or the limit."""
+        batch = self._start(ids)
+        active = list(rows)
+        for _ in range(max_new_tokens):
+            logits = self._model(
+                input_ids=batch.input_ids,
+                attention_mask=batch.mask,
+                position_ids=batch.positions,
+                past_key_values=batch.cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            chosen: list[int] = logits.argmax(dim=-1).tolist()
+            now = time.perf_counter()
+            for row, token in zip(active, chosen, strict=True):
+                row.tokens.append(token)
+                row.finished_at = now
+                row.ended = token in self._stop_ids
+            keep = [place for place, row in enumerate(active) if not row.ended]
+            if not keep:
+                return
+            active = [active[place] for place in keep]
+            batch.advance(keep, [chosen[place] for place in keep])
 
-    def _completion(self, prompt: Prompt, prompt_ids: list[int], generated: list[int], latency_s: float) -> Completion:
-        end = next((position for position, token in enumerate(generated) if token in self._stop_ids), None)
-        kept = generated if end is None else generated[:end]
-        return Completion(
-            id=prompt.id,
-            text=self._tokenizer.decode(kept, skip_special_tokens=True),  # pyright: ignore[reportArgumentType]
-            finish_reason="length" if end is None else "stop",
-            prompt_tokens=len(prompt_ids),
-            completion_tokens=len(generated) if end is None else end + 1,
-            latency_s=latency_s,
+    def _start(self, ids: Sequence[list[int]]) -> _Batch:
+        """The prompts as a batch: a shared prefix in the cache, each row's own tokens padded on the left after it."""
+        shared = common_prefix(ids) if len(ids) > 1 else 0
+        shared = shared if shared >= _MIN_SHARED_TOKENS else 0
+        device = self._model.device
+        cache = DynamicCache(config=self._model.config)
+        if shared:
+            prefix = torch.tensor([ids[0][:shared]], device=device)
+            self._model(input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache.batch_repeat_interleave(len(ids))
+        own = [row[shared:] for row in ids]
+        width = max(map(len, own))
+        pad = int(self._tokenizer.pad_token_id or 0)  # pyright: ignore[reportArgumentType]
+        mask = torch.tensor([[1] * shared + [0] * (width - len(row)) + [1] * len(row) for row in own], device=device)
+        return _Batch(
+            input_ids=torch.tensor([[pad] * (width - len(row)) + row for row in own], device=device),
+            mask=mask,
+            positions=(mask.cumsum(-1) - 1).clamp(min=0)[:, shared:],
+            cache=cache,
         )
+
+
+@dataclass(slots=True)
+class _Row:
+    """One answer as it grows."""
+
+    tokens: list[int] = field(default_factory=list)
+    """Generated tokens, the end-of-turn token included."""
+    ended: bool = False
+    finished_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What the next forward pass takes. B rows are still active; T is 1 after the first pass."""
+
+    input_ids: Tensor
+    """(B, T)."""
+    mask: Tensor
+    """(B, cached + T)."""
+    positions: Tensor
+    """(B, T)."""
+    cache: DynamicCache
+
+    def advance(self, keep: list[int], tokens: list[int]) -> None:
+        """Drop the rows that ended and make the chosen tokens the next input."""
+        device = self.mask.device
+        if len(keep) < len(self.mask):
+            kept = torch.tensor(keep, device=device)
+            self.cache.batch_select_indices(kept)
+            self.mask, self.positions = self.mask[kept], self.positions[kept]
+        self.input_ids = torch.tensor(tokens, device=device)[:, None]
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(keep), 1)], dim=1)
+        self.positions = self.positions[:, -1:] + 1
 
 
 def common_prefix(rows: Sequence[list[int]]) -> int:
@@ -123,23 +178,3 @@ def stop_token_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
         elif value is not None:
             found.update(int(token) for token in value)
     return found
-
-
-class _RowClock(StoppingCriteria):
-    """Stops nothing; notes when each row ended, for its latency."""
-
-    def __init__(self, stop_ids: set[int], rows: int) -> None:
-        self._stop_ids = stop_ids
-        self._started = time.perf_counter()
-        self._ended: list[float | None] = [None] * rows
-
-    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        now = time.perf_counter()
-        for row, token in enumerate(input_ids[:, -1].tolist()):
-            if self._ended[row] is None and token in self._stop_ids:
-                self._ended[row] = now
-        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
-
-    def seconds(self, row: int) -> float:
-        ended = self._ended[row]
-        return round((ended if ended is not None else time.perf_counter()) - self._started, 6)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loren.data.rows import Message
 from loren.models.chat import ChatRenderer
 from loren.models.generate import HuggingFaceGenerator, common_prefix, stop_token_ids
 from loren.models.loading import load_model, load_tokenizer
@@ -53,6 +54,22 @@ def test_a_batch_equals_one_by_one(tiny_base: Path, system: bool) -> None:
     for one in together:
         assert one.completion_tokens == 24 if one.finish_reason == "length" else one.completion_tokens <= 24
         assert one.latency_s > 0
+
+
+@pytest.mark.parametrize("system", [False, True])
+def test_the_loop_equals_transformers_generate(tiny_base: Path, system: bool) -> None:
+    ours = list(generator(tiny_base, batch_size=6).generate(prompts(system=system), max_new_tokens=24))
+    tokenizer, model = load_tokenizer(tiny_base), load_model(tiny_base, dtype="float32")
+    with torch.no_grad():
+        model.lm_head.weight[2] *= 3
+    renderer = ChatRenderer(tokenizer, "tiny")
+    for prompt, answer in zip(prompts(system=system), ours, strict=True):
+        ids = renderer.prompt_ids([Message(role, text) for role, text in prompt.turns], place="p")
+        out = model.generate(
+            torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), do_sample=False, max_new_tokens=24, pad_token_id=0
+        )[0, len(ids) :].tolist()
+        assert answer.text == tokenizer.decode(out, skip_special_tokens=True)
+        assert answer.completion_tokens == len(out)
 
 
 def test_decoding_is_greedy_whatever_generation_config_says(tiny_base: Path, tmp_path: Path) -> None:
