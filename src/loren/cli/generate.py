@@ -61,4 +61,14 @@ def command(
         "cut": result.cut,
         "out": str(out) if out else None,
     }
-    finish(output_format, data, text=text, next_command=f"loren generate {subject} --help")
+    finish(output_format, data, text=text, next_command=_next(subject))
+
+
+def _next(subject: str) -> str:
+    from loren.evaluate.predict import run_values
+    from loren.runs.folder import RunFolder
+
+    run = RunFolder(Path(subject))
+    if run.config.is_file():
+        return f"loren evaluate {subject}" if run_values(run)["task"] else f"loren generate {subject} --variant base --prompt ..."
+    return "loren init my-task"

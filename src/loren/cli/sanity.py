@@ -35,7 +35,10 @@ def command(run: Path, batch_size: int, show_text: bool, output_format: Format) 
     lines += [f"  {name:<20}not judged: the task has no rule for it" for name in record["not_applicable"]]
     for prompt, row, answer in zip(record["prompts"], record["rows"], record["answers"], strict=True):
         failed = [f"{name}: {outcome['reason']}" for name, outcome in row.items() if not outcome["passed"]]
-        lines += [f"  prompt {prompt}  {reason}" for reason in failed]
+        # A reply that does not parse fails everything after it for that one reason.
+        lines += [
+            f"  prompt {prompt}  {reason}" for reason in (failed if row.get("parses", {}).get("passed", True) else failed[:1])
+        ]
         lines += [f"  prompt {prompt}  {answer['text']}"] if show_text else []
     next_command = f"loren evaluate {run} --limit 40" if record["passed"] else f"loren sanity {run} --show-text"
     finish(output_format, record, text="\n".join(lines), next_command=next_command)

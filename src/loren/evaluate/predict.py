@@ -142,7 +142,7 @@ def predict(subject: Subject, prompts: Sequence[Prompt], *, max_new_tokens: int 
     every = max(1, len(asked) // 10)
     for completion in subject.generator.generate(asked, max_new_tokens=limit):
         completions.append(completion)
-        if len(completions) % every == 0 and len(asked) > 1:
+        if len(completions) % every == 0 and len(asked) >= 10:
             say(f"{subject.name}: {len(completions)} of {len(asked)} answered")
     return Predictions(completions, _sidecar(subject, prompts, completions, limit, time.perf_counter() - started))
 
