@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reference_pages.cli import cli_page
@@ -23,12 +23,12 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-def stale_pages(folder: Path = REFERENCE) -> list[str]:
+def stale_pages(folder: Path) -> list[str]:
     """Names of the pages that are missing or not what the code says."""
     return [name for name, page in PAGES.items() if _read(folder / name) != page()]
 
 
-def write_pages(folder: Path = REFERENCE) -> list[str]:
+def write_pages(folder: Path) -> list[str]:
     """Write the stale pages; returns their names."""
     stale = stale_pages(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,23 +41,23 @@ def _read(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def main() -> int:
-    """Write or check the pages.
+def main(arguments: Sequence[str], folder: Path = REFERENCE) -> int:
+    """Write or check the pages of ``folder``.
 
     Returns:
         The exit code: 1 when --check found a stale page.
     """
     parser = argparse.ArgumentParser(description="Write docs/reference from the code.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
-    if parser.parse_args().check:
-        stale = stale_pages()
+    if parser.parse_args(arguments).check:
+        stale = stale_pages(folder)
         for name in stale:
             print(f"docs/reference/{name} is stale: run `make docs` and commit it", file=sys.stderr)
         return 1 if stale else 0
-    for name in write_pages():
+    for name in write_pages(folder):
         print(f"wrote docs/reference/{name}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
