@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(os.path.relpath(Path(__file__).resolve().parent))
 RUN = HERE / "runs" / "support-vi"
 
 
@@ -21,8 +21,7 @@ def loren(*arguments: str) -> None:
     Raises:
         SystemExit: it failed; the demo stops with its exit code.
     """
-    shown = " ".join(os.path.relpath(part) if Path(part).is_absolute() else part for part in arguments)
-    print(f"\n$ loren {shown}", flush=True)
+    print(f"\n$ loren {' '.join(arguments)}", flush=True)
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "loren", *arguments], check=False)
     print(f"  ({time.monotonic() - started:.0f} s)", flush=True)
@@ -42,10 +41,10 @@ def main() -> None:
     loren("evaluate", str(RUN), "--limit", "40")
     now = time.monotonic()
     print(f"\nall is done, in {now - fetched:.0f} s after {fetched - started:.0f} s for the base model")
-    print(f"the adapter     {os.path.relpath(RUN / 'adapter')}")
-    print(f"how it came     {os.path.relpath(RUN / 'adapter' / 'training_metadata.json')}, {os.path.relpath(RUN / 'config.json')}")
-    print(f"ask it          .venv/bin/loren generate {os.path.relpath(RUN)} --prompt 'Mình bị trừ tiền mà chưa thấy đơn'")
-    print("your own task   .venv/bin/loren init my-task")
+    print(f"the adapter    {RUN / 'adapter'}")
+    print(f"how it came    {RUN / 'adapter' / 'training_metadata.json'}")
+    print(f"ask it         .venv/bin/loren generate {RUN} --prompt 'Mình bị trừ tiền mà chưa thấy đơn'")
+    print("your own task  .venv/bin/loren init my-task")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from loren.cli.output import Format, finish, format_option, say
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--limit", type=click.IntRange(1), help="Ask a fixed stratified sample; a preview under eval/preview/, no verdict.")
-@click.option("--batch-size", type=click.IntRange(1, 256), default=32, show_default=True, help="Prompts answered together.")
+@click.option("--batch-size", type=click.IntRange(1, 256), default=64, show_default=True, help="Prompts answered together.")
 @format_option
 def command(run: Path, limit: int | None, batch_size: int, output_format: Format) -> None:
     """Answer the golden questions with RUN's base and adapter, and score both.

@@ -19,7 +19,7 @@ from loren.cli.output import Format, finish, format_option, say
 @click.option("--variant", type=click.Choice(["base", "adapter"]), help="Of a RUN: its base model, or its adapter (default).")
 @click.option("--task", "task_folder", type=click.Path(path_type=Path), help="Of a MODEL: the task whose system prompt it gets.")
 @click.option("--max-new-tokens", type=click.IntRange(1, 8192), help="Default: task.toml's, or 256.")
-@click.option("--batch-size", type=click.IntRange(1, 256), default=32, show_default=True, help="Prompts answered together.")
+@click.option("--batch-size", type=click.IntRange(1, 256), default=64, show_default=True, help="Prompts answered together.")
 @format_option
 def command(
     subject: str,

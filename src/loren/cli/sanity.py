@@ -14,7 +14,7 @@ from loren.errors import EXIT_GATE
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--batch-size", type=click.IntRange(1, 256), default=32, show_default=True, help="Prompts answered together.")
+@click.option("--batch-size", type=click.IntRange(1, 256), default=64, show_default=True, help="Prompts answered together.")
 @click.option("--show-text", is_flag=True, help="Print the answers too; they may repeat what a prompt says.")
 @format_option
 def command(run: Path, batch_size: int, show_text: bool, output_format: Format) -> None:

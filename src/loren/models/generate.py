@@ -32,7 +32,7 @@ _WINDOW_BATCHES = 8
 class HuggingFaceGenerator:
     """Answers prompts with a causal language model, in batches of similar length."""
 
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, renderer: ChatRenderer, *, batch_size: int = 32) -> None:
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, renderer: ChatRenderer, *, batch_size: int = 64) -> None:
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._renderer = renderer
