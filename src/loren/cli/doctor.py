@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -117,7 +117,7 @@ def _torch() -> Iterator[Finding]:
     device = choose_device()
     yield Finding("device", device)
     if device == "cuda":
-        properties: Any = torch.cuda.get_device_properties(0)
+        properties = cast("Any", torch.cuda.get_device_properties(0))
         yield Finding("GPU", f"{properties.name}, {properties.total_memory / 1e9:.1f} GB, CUDA {torch.version.cuda}")
     yield Finding("precision", choose_dtype("auto"))
     yield Finding("torch threads", str(torch.get_num_threads()))
