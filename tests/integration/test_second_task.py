@@ -1,4 +1,4 @@
-"""A task that shares no word with the shipped one goes through every command: English, nested labels, a system prompt in training."""
+"""A task that shares no word with the shipped one goes through every command: English, nested labels, system prompt in training."""
 
 from __future__ import annotations
 

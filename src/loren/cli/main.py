@@ -37,7 +37,7 @@ class _LazyGroup(click.Group):
         """Import and return one verb's command."""
         if cmd_name not in VERBS:
             return None
-        return cast("click.Command", importlib.import_module(f"loren.cli.{cmd_name}").command)
+        return _for_people(cast("click.Command", importlib.import_module(f"loren.cli.{cmd_name}").command))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs from the table, without importing them."""
@@ -47,6 +47,14 @@ class _LazyGroup(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete verbs from the table, without importing them."""
         return [CompletionItem(verb, help=phrase) for verb, phrase in VERBS.items() if verb.startswith(incomplete)]
+
+
+def _for_people(command: click.Command) -> click.Command:
+    """Leave the developers' part of a docstring out of a command's help, and of its subcommands'."""
+    command.help = (command.help or "").partition("\n\nRaises:")[0]
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _for_people(inner)
+    return command
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
