@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
 from typing import cast
@@ -51,7 +52,7 @@ class _LazyGroup(click.Group):
 
 def _for_people(command: click.Command) -> click.Command:
     """Leave the developers' part of a docstring out of a command's help, and of its subcommands'."""
-    command.help = (command.help or "").partition("\n\nRaises:")[0]
+    command.help = inspect.cleandoc(command.help or "").partition("\n\nRaises:")[0]
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
         _for_people(inner)
     return command
