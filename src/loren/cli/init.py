@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -10,10 +11,10 @@ from pathlib import Path
 import click
 
 from loren.cli.output import Format, finish, format_option
-from loren.errors import ConfigError, Problem
+from loren.errors import ConfigError, Problem, StorageError
 
-_SHOWN = 5
-"""Files of a folder that is not empty that the error names."""
+_LAST = "run.toml"
+"""Put in place after everything else: where it is, the project is whole."""
 
 
 @click.command()
@@ -22,28 +23,67 @@ _SHOWN = 5
 def command(folder: Path, output_format: Format) -> None:
     """Make a starter project in FOLDER: run.toml, a task, sample data and a README that says what to edit first.
 
-    Raises:
-        ConfigError: FOLDER exists and is not empty.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ["a file of that name"]
-        raise ConfigError(
-            f"{folder}: expected an empty or new folder, found {len(there)} thing(s) in it",
-            problems=[Problem(str(folder), f"holds {name}") for name in there[:_SHOWN]],
-            hint="give another folder",
-        )
-    from loren.runs.files import staged_folder
+    FOLDER is made where it does not exist; one that holds anything is refused and left alone.
 
-    with staged_folder(folder) as stage:
-        written = _copy(resources.files("loren.cli").joinpath("starter"), stage)
-    shown = "\n".join(f"  {name}" for name in written)
-    here = shlex.quote(str(folder))
+    Raises:
+        ConfigError: FOLDER holds something, or is no folder.
+        StorageError: FOLDER can't be written.
+    """
+    try:
+        # A link is followed, and "." has a name: the folder is staged beside its final name.
+        target = folder.resolve()
+        _refuse(folder, target)
+        written = _into_existing(target) if target.exists() else _new(target)
+    except (OSError, RuntimeError) as error:  # RuntimeError: Python 3.11's word for links that lead in a circle
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        reason = cause.strerror if isinstance(cause, OSError) else None
+        raise StorageError(
+            f"{folder}: expected a folder that can be written, found {reason or type(error).__name__}",
+            hint="give a folder in a place of yours",
+        ) from error
+    here = "" if target == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     finish(
         output_format,
         {"folder": str(folder), "files": list(written)},
-        text=f"made {folder}\n{shown}",
-        next_command=f"cd {here} && loren check data/train.jsonl --task task && loren train run.toml",
+        text="\n".join([f"made {folder}", *(f"  {name}" for name in written)]),
+        next_command=f"{here}loren check data/train.jsonl --task task && loren train run.toml",
     )
+
+
+def _refuse(folder: Path, target: Path) -> None:
+    """Accept only an empty folder, or a name in a place where one can be made.
+
+    Raises:
+        ConfigError: FOLDER holds something; it or a parent is no folder.
+    """
+    for place in (target, *target.parents):
+        if place.exists() and not place.is_dir():
+            raise ConfigError(f"{folder}: expected a folder, found a file at {place}", hint="give another folder")
+    there = sorted(path.name for path in target.iterdir()) if target.exists() else []
+    if there:
+        raise ConfigError(
+            f"{folder}: expected an empty or new folder, found {len(there)} thing(s) in it",
+            # repr: a name may hold anything, a terminal's control codes too.
+            problems=[Problem(str(folder), f"holds {name!r}") for name in there],
+            hint="give another folder",
+        )
+
+
+def _new(target: Path) -> list[str]:
+    from loren.runs.files import staged_folder
+
+    with staged_folder(target) as stage:
+        return _copy(resources.files("loren.cli").joinpath("starter"), stage)
+
+
+def _into_existing(target: Path) -> list[str]:
+    """Fill a folder that must stay the same one: a shell may stand in it, or a disk be mounted on it."""
+    whole = target / "starter.tmp"
+    written = _new(whole)
+    for name in sorted(os.listdir(whole), key=lambda name: (name == _LAST, name)):
+        os.replace(whole / name, target / name)
+    whole.rmdir()
+    return written
 
 
 def _copy(source: Traversable, target: Path) -> list[str]:
