@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,15 +74,79 @@ def test_an_interruption_exits_130(tmp_path: Path) -> None:
     assert done.returncode == 130
 
 
-def test_the_shell_completes_verbs(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['loren']; from loren.cli.main import group; group(prog_name='loren')"
-    environment = {**os.environ, "_LOREN_COMPLETE": "bash_complete", "COMP_WORDS": "loren tr", "COMP_CWORD": "1"}
+def shell(instruction: str, **environment: str) -> str:
+    """What the installed `loren` answers to a shell that asks for completion."""
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "train" in done.stdout
-    script = subprocess.run(
         [Path(sys.executable).with_name("loren")],
-        env={**os.environ, "_LOREN_COMPLETE": "bash_source"}, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "_LOREN_COMPLETE": instruction, **environment},
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert "complete -o nosort -F _loren_completion loren" in script.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"), [("loren tr", "train"), ("loren train --res", "--resume"), ("loren check --format js", "json")]
+)
+def test_the_shell_completes_verbs_options_and_values(words: str, completed: str) -> None:
+    answer = shell("bash_complete", COMP_WORDS=words, COMP_CWORD=str(words.count(" ")))
+    assert answer == f"plain,{completed}\n"
+
+
+def test_the_shell_gets_its_completion_script() -> None:
+    if shutil.which("bash"):  # click asks bash for its version
+        assert "complete -o nosort -F _loren_completion loren" in shell("bash_source")
+    assert "compdef _loren_completion loren" in shell("zsh_source")
+    assert "complete --no-files --command loren" in shell("fish_source")
+
+
+def on_a_terminal(*command: str, cwd: Path, **environment: str) -> str:
+    """All that a command writes to a terminal of its own."""
+    pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
+    ours, theirs = pty.openpty()
+    values = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    process = subprocess.Popen(
+        command, cwd=cwd, env={**values, "TERM": "xterm-256color", **environment}, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while block := os.read(ours, 65536):
+            written += block
+    except OSError:  # Linux: the other end is closed
+        pass
+    os.close(ours)
+    process.wait(timeout=60)
+    return written.decode()
+
+
+def test_no_color_is_honoured_on_a_terminal(tmp_path: Path) -> None:
+    loren = (sys.executable, "-m", "loren")
+    row = {"messages": [{"role": "user", "content": "a"}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    assert "\x1b[" in on_a_terminal(*loren, "check", "rows.jsonl", cwd=tmp_path)
+    for arguments in (
+        ["check", "rows.jsonl"],
+        ["--help"],
+        ["trian"],
+        ["train", "none.toml"],
+        ["init", "new"],
+        ["init", "new"],
+        ["models"],
+    ):
+        assert "\x1b" not in on_a_terminal(*loren, *arguments, cwd=tmp_path, NO_COLOR="1"), arguments
+
+
+def test_no_color_leaves_bars_without_colours(tmp_path: Path) -> None:
+    code = (
+        "from loren.cli.fetching import show_fetching\n"
+        "from loren.train.progress import TrainingProgress\n"
+        "with show_fetching() as show: show('downloading', 5, 10)\n"
+        "bar = TrainingProgress(logging_steps=1)\n"
+        "bar.start(step=0, total=2); bar.step(1, loss=1.0, tokens=10, seconds=0.1); bar.evaluation(1, 1.0); bar.stop()\n"
+    )
+    colour = re.compile(r"\x1b\[[0-9;]*m")
+    assert colour.search(on_a_terminal(sys.executable, "-c", code, cwd=tmp_path))
+    plain = on_a_terminal(sys.executable, "-c", code, cwd=tmp_path, NO_COLOR="1")
+    assert not colour.search(plain)
+    assert "validation loss 1.0000" in plain

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
+from loren.data.check import check_file
 from loren.data.load import load_rows
 from loren.data.split import golden_leaks, split_rows
 from loren.scoring.criteria import CRITERIA, Reply, applicable
 from loren.task.definition import load_task
 
 HELPDESK = Path(__file__).parents[2] / "tasks" / "helpdesk"
+
+
+def test_its_file_is_clean_and_holds_each_label_pair_often_enough() -> None:
+    task = load_task(HELPDESK / "task")
+    report = check_file(HELPDESK / "data" / "train.jsonl", task)
+    assert report.rows >= 45
+    assert list(report.issues) == []
+    pairs = Counter(row.label for row in load_rows(HELPDESK / "data" / "train.jsonl", task).rows)
+    assert len(pairs) == 9
+    assert min(pairs.values()) >= 4
+    assert {row.label for row in load_rows(task.golden_path, task).rows} == set(pairs)
 
 
 def test_its_rows_keep_the_contract_and_the_criteria() -> None:
@@ -20,6 +34,9 @@ def test_its_rows_keep_the_contract_and_the_criteria() -> None:
     train = load_rows(HELPDESK / "data" / "train.jsonl", task).rows
     golden = load_rows(task.golden_path, task).rows
     assert golden_leaks(train, golden) == []
+    unseen = {json.loads(line)["messages"][0]["content"] for line in (HELPDESK / "task" / "sanity.jsonl").read_text().splitlines()}
+    assert len(unseen) == 5
+    assert not unseen & {row.messages[0].content for row in [*train, *golden]}
     for row in [*train, *golden]:
         reply = Reply(row.messages[0].content, row.messages[-1].content, "stop")
         assert {name for name in CRITERIA if not CRITERIA[name](reply, task).passed} == set()
