@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Iterator
 
 import click
@@ -35,9 +33,8 @@ def cli_page() -> str:
         fenced(group.get_help(root)),
     ]
     for verb in VERBS:
-        if importlib.util.find_spec(f"loren.cli.{verb}") is None:
-            continue  # the table may name a verb before its module is there
-        command: click.Command = importlib.import_module(f"loren.cli.{verb}").command
+        command = group.get_command(root, verb)
+        assert command is not None, verb
         parts += _command_entries(command, verb, root, level=2)
     return "\n".join(parts)
 

@@ -79,7 +79,9 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        click.echo(f"error: {error.format_message()}", err=True)
+        click.echo(f"hint: {context.command_path if context else 'loren'} --help shows what it takes", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

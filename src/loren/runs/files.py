@@ -111,10 +111,11 @@ def staged_folder(target: Path) -> Generator[Path]:
         StorageError: the disk refused; ``target`` is as it was.
         LorenError: whatever the block itself raised.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
-    os.chmod(stage, 0o777 & ~_umask())
+    stage: Path | None = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
+        os.chmod(stage, 0o777 & ~_umask())
         yield stage
         _publish(stage, target)
     except LorenError:
@@ -124,7 +125,8 @@ def staged_folder(target: Path) -> Generator[Path]:
             f"could not write {target}: {error.strerror or error}", hint="free disk space or choose another output_dir"
         ) from error
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
 
 
 def _publish(stage: Path, target: Path) -> None:
