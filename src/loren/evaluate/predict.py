@@ -98,8 +98,10 @@ def open_run(run: RunFolder, variant: Variant, *, batch_size: int, fetching: Fet
     check_base(run.adapter, metadata, base)
     is_full = metadata["lora"] is None
     folder = run.adapter if is_full and variant == "adapter" else base.folder
-    in_4bit = metadata["quantization"] is not None
-    model, tokenizer = _load(folder, in_4bit=in_4bit, trust_remote_code=values["trust_remote_code"])
+    quantization = metadata["quantization"]
+    in_4bit = quantization is not None
+    double_quant = bool(quantization["double_quant"]) if quantization else False
+    model, tokenizer = _load(folder, in_4bit=in_4bit, double_quant=double_quant, trust_remote_code=values["trust_remote_code"])
     if variant == "adapter" and not is_full:
         model = attach_adapter(model, run.adapter)
     system = _system_prompt(metadata, task, variant)
@@ -118,7 +120,7 @@ def open_model(base_model: str, task: Task | None, *, batch_size: int, fetching:
     from loren.models.loading import locate_base
 
     base = locate_base(base_model, None, trust_remote_code=False, fetching=fetching)
-    model, tokenizer = _load(base.folder, in_4bit=False, trust_remote_code=False)
+    model, tokenizer = _load(base.folder, in_4bit=False, double_quant=False, trust_remote_code=False)
     system = task.system_prompt if task else ""
     return Subject(
         name="base",
@@ -208,11 +210,17 @@ def _system_prompt(metadata: dict[str, Any], task: Task | None, variant: Variant
     return task.system_prompt if task else ""
 
 
-def _load(folder: Path, *, in_4bit: bool, trust_remote_code: bool) -> tuple[Any, Any]:
+def _load(folder: Path, *, in_4bit: bool, double_quant: bool, trust_remote_code: bool) -> tuple[Any, Any]:
     from loren.models.loading import choose_dtype, load_model, load_tokenizer
 
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    model = load_model(folder, dtype=choose_dtype("auto"), load_in_4bit=in_4bit, trust_remote_code=trust_remote_code)
+    model = load_model(
+        folder,
+        dtype=choose_dtype("auto"),
+        load_in_4bit=in_4bit,
+        double_quant=double_quant,  # as in training: other constants are another base
+        trust_remote_code=trust_remote_code,
+    )
     return model, tokenizer
 
 
