@@ -55,7 +55,7 @@ def training(steps: int) -> dict[str, Any]:
     from loren.models.lengths import render_rows
     from loren.models.loading import load_model, load_tokenizer, locate_base
     from loren.train.batches import StepSampler
-    from loren.train.execution import Execution
+    from loren.train.execution import LOSS_PATH, Execution
     from loren.train.metrics import MetricsFile, read_metrics
     from loren.train.progress import TrainingProgress
     from loren.train.trainer import LorenTrainer, as_dataset, peft_config, sft_config
@@ -77,7 +77,7 @@ def training(steps: int) -> dict[str, Any]:
                 return StepSampler([len(item.rendered.input_ids) for item in rows], seed=42, rows_per_step=8)
 
         def run(name: str, micro: int) -> None:
-            execution = Execution("cpu", "float32", 1, micro, 8 // micro, 1, "label_positions")
+            execution = Execution("cpu", "float32", 1, micro, 8 // micro, 1, LOSS_PATH, torch.__version__, "any")
             model = load_model(base.folder, dtype="float32")
             adapter = peft_config(config.lora, model, str(base.folder))
             args = sft_config(config, execution, Path(scratch) / name)

@@ -38,7 +38,7 @@ def exit_codes_page() -> str:
         5: "An artifact does not match its digests: do not load it.",
         6: "Training stopped itself, or the disk refused a write.",
         errors.EXIT_BUG: "An unexpected exception: a bug. `loren --debug ...` shows its traceback.",
-        errors.EXIT_INTERRUPTED: "Interrupted (SIGINT), or the reader of a pipe went away.",
+        errors.EXIT_INTERRUPTED: "Interrupted (SIGINT, SIGTERM; a training saves its step first), or a pipe's reader went away.",
     }
     lines: list[str] = []
     for code, sentence in words.items():

@@ -10,8 +10,9 @@
     ├── PrerequisiteError           4    RuntimeError     something the user can install, fetch or free
     │   └── ModelLoadError          4    OSError          a base model or adapter can't be found or loaded
     ├── IntegrityError              5    ValueError       an artifact does not match its digests
-    └── TrainingError               6    RuntimeError     training stopped itself
-        └── StorageError            6    OSError          the disk refused a write
+    ├── TrainingError               6    RuntimeError     training stopped itself
+    │   └── StorageError            6    OSError          the disk refused a write
+    └── TrainingInterrupted       130    InterruptedError a signal ended the training after a whole step
 
 Exit 1 is no error: it says that a gate (sanity, evaluation) answered no. 70 is a bug of ours, 130 an interruption.
 
@@ -29,7 +30,7 @@ EXIT_GATE = 1
 EXIT_BUG = 70
 """Exit code of an unexpected exception."""
 EXIT_INTERRUPTED = 130
-"""Exit code after SIGINT."""
+"""Exit code after SIGINT or SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +122,9 @@ class TrainingError(LorenError, RuntimeError):
 
 class StorageError(TrainingError, OSError):
     """The disk refused a write, or is full."""
+
+
+class TrainingInterrupted(LorenError, InterruptedError):
+    """A signal ended the training after a whole optimiser step, which is saved."""
+
+    exit_code = EXIT_INTERRUPTED

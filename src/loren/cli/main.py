@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import signal
 import sys
+import threading
 import traceback
+from types import FrameType
 from typing import cast
 
 import click
@@ -65,6 +68,15 @@ def group(debug: bool) -> None:
     """Turn a JSONL file of conversations into a LoRA adapter, with evidence for every step."""
 
 
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    """Let SIGTERM unwind the stack as SIGINT does: staged files are removed, the exit code is the documented one.
+
+    Raises:
+        KeyboardInterrupt: always.
+    """
+    raise KeyboardInterrupt
+
+
 def run(arguments: list[str]) -> int:
     """Run one command.
 
@@ -73,6 +85,8 @@ def run(arguments: list[str]) -> int:
         artifact does not match its digests, 6 training stopped itself or the disk failed, 70 a bug, 130 interrupted.
     """
     debug = "--debug" in arguments
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         result: object = group.main(args=arguments, prog_name="loren", standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -34,7 +34,8 @@ def command(config: Path | None, resume: bool, overrides: tuple[str, ...], outpu
     from loren.train.recipe import train
 
     result = train(resolved, resume=resume, command=["loren", *sys.argv[1:]], say=say, fetching=show_fetching)
-    _report(result, output_format)
+    if result.is_main:
+        _report(result, output_format)
 
 
 def _report(result: TrainResult, output_format: Format) -> None:

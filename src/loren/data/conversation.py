@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
-from loren.data.decode import json_type
 from loren.data.pointer import safe_name
 from loren.data.rows import Role
 from loren.data.rules import Breach, Breaches
+from loren.task.strict_json import json_type
 
 ROLES = ("system", "user", "assistant")
 _USUAL_ORDERS = (("user", "assistant"), ("system", "user", "assistant"))

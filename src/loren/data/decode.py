@@ -16,13 +16,7 @@ import msgspec
 
 from loren.data.pointer import child, walk
 from loren.data.rules import Breach, Breaches
-
-MAX_DEPTH = 64
-"""Deepest nesting of lists and objects in a row. A row needs four levels and a target's own; a deeper one is an attack on
-whatever reads the file next."""
-
-MAX_DIGITS = 400
-"""Longest integer. A double, which most readers use, ends near 309 digits, and Python refuses to print 4,301."""
+from loren.task.strict_json import DECODER, MAX_DEPTH, MAX_DIGITS, SPACE, SURROGATE, BadNumber, DoubleKeys, json_type
 
 _BOM = b"\xef\xbb\xbf"
 _SIGNATURES = (
@@ -35,9 +29,7 @@ _SIGNATURES = (
 )
 _KEY_END = re.compile(rb'"[ \t\r\n]*:')
 _ESCAPED_KEY_END = re.compile(rb'\\"[ \t\r\n]*:')
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
-_SPACE = " \t\r\n"
 
 _HALF = "half of a surrogate pair (\\ud800-\\udfff)"
 _ENTER = "expected one JSON object in the line, found "
@@ -54,16 +46,6 @@ class Decoded(NamedTuple):
 
 _NOTHING = object()
 """Stands for no value, since None is the value of ``null``."""
-
-
-class _BadNumber:
-    """Stands in a decoded value for a number that has no finite value."""
-
-
-class _DoubleKeys(dict[str, Any]):
-    """An object that named keys twice; the last value of each is kept."""
-
-    names: tuple[str, ...] = ()
 
 
 def decode_line(data: bytes) -> Decoded:
@@ -102,14 +84,6 @@ def decode_text(text: str) -> object | None:
     return None if breaches else value
 
 
-def json_type(value: object) -> str:
-    """The name of a decoded value's type, as JSON's own words have it."""
-    if value is None:
-        return "null"
-    names = ((bool, "a boolean"), ((int, float, _BadNumber), "a number"), (str, "a string"), (list, "a list"))
-    return next((name for kinds, name in names if isinstance(value, kinds)), "an object")
-
-
 def _decode_fast(data: bytes) -> object | None:
     """The value, where it can be shown to be strict; None where the slow way must look."""
     try:
@@ -144,16 +118,16 @@ def _count_keys(value: object) -> int:
 
 def _decode_strict(text: str, breaches: Breaches) -> object:
     """The value of ``text``, its faults added to ``breaches``; ``_NOTHING`` where there is no value to go on with."""
-    start = len(text) - len(text.lstrip(_SPACE))
+    start = len(text) - len(text.lstrip(SPACE))
     try:
-        value, end = _DECODER.raw_decode(text, start)
+        value, end = DECODER.raw_decode(text, start)
     except RecursionError:
         breaches.append(Breach("too-deep", "", f"expected at most {MAX_DEPTH} levels of nesting, found more"))
         return _NOTHING
     except json.JSONDecodeError as error:
         breaches.append(Breach("not-json", "", _explain_syntax(text, error)))
         return _NOTHING
-    if text[end:].strip(_SPACE):
+    if text[end:].strip(SPACE):
         message = f"expected the end of the line after the value, found text at column {end + 1}"
         breaches.append(Breach("trailing-text", "", message))
         return _NOTHING
@@ -168,9 +142,9 @@ def _find_faults(root: object) -> Iterator[Breach]:
     """The faults that leave a value: double keys, numbers, surrogates and depth."""
     for path, value, depth in walk("", root):
         if isinstance(value, str):
-            if _SURROGATE.search(value):
+            if SURROGATE.search(value):
                 yield Breach("lone-surrogate", path, f"expected whole characters, found {_HALF}")
-        elif isinstance(value, _BadNumber):
+        elif isinstance(value, BadNumber):
             yield Breach("bad-number", path, f"expected a finite number of at most {MAX_DIGITS} digits, found another")
         elif isinstance(value, (dict, list)):
             if depth > MAX_DEPTH:
@@ -181,35 +155,11 @@ def _find_faults(root: object) -> Iterator[Breach]:
 
 
 def _key_faults(path: str, value: dict[str, object]) -> Iterator[Breach]:
-    if isinstance(value, _DoubleKeys):
+    if isinstance(value, DoubleKeys):
         for name in value.names:
             yield Breach("duplicate-key", child(path, name), "expected each key once in an object, found it twice")
-    if any(_SURROGATE.search(key) for key in value):
+    if any(SURROGATE.search(key) for key in value):
         yield Breach("lone-surrogate", path, f"expected whole characters in a key, found {_HALF}")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) == len(pairs):
-        return value
-    seen: set[str] = set()
-    double = _DoubleKeys(value)
-    double.names = tuple(dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key)))
-    return double
-
-
-def _integer(digits: str) -> object:
-    return int(digits) if len(digits) <= MAX_DIGITS else _BadNumber()
-
-
-def _real(digits: str) -> object:
-    number = float(digits)
-    return number if abs(number) != float("inf") else _BadNumber()
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=lambda _: _BadNumber(), strict=True
-)
 
 
 def _kind_of_bytes(data: bytes) -> str:
@@ -219,8 +169,8 @@ def _kind_of_bytes(data: bytes) -> str:
 def _explain_syntax(text: str, error: json.JSONDecodeError) -> str:
     """Why a line is no JSON, in words that hold nothing of it."""
     column = error.pos + 1
-    rest = text[error.pos :].lstrip(_SPACE)
-    before = text[: error.pos].rstrip(_SPACE)
+    rest = text[error.pos :].lstrip(SPACE)
+    before = text[: error.pos].rstrip(SPACE)
     if "\0" in text:
         reason = "a NUL character, as in UTF-16 text"
     elif not rest:

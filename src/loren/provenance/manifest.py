@@ -43,6 +43,10 @@ def verify_manifest(folder: Path) -> list[Problem]:
     Raises:
         IntegrityError: the manifest is missing or altered; a file is missing, altered or foreign. All of them are named.
     """
+    for path in (folder, folder / MANIFEST):
+        if path.is_symlink():
+            problem = Problem(path.name, "expected a folder and a file of its own, found a symbolic link")
+            raise IntegrityError(f"{folder}: expected no symbolic link", problems=[problem], hint="copy the artifact itself")
     manifest = read_json(folder / MANIFEST)
     problems: list[Problem] = []
     warnings: list[Problem] = []

@@ -20,6 +20,10 @@ from loren.errors import IntegrityError, LorenError, StorageError
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """Any value that a JSON file can hold."""
 
+_TEMPORARY = ".tmp"
+_OLD = ".old.tmp"
+_MAKE_ROOM = "free disk space or choose another output_dir"
+
 MAX_JSON_BYTES = 64 * 1024 * 1024
 """A JSON file of a run folder that is larger than this is refused unread."""
 
@@ -43,7 +47,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -57,9 +61,28 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise
         fsync_folder(path.parent)
     except OSError as error:
-        raise StorageError(
-            f"could not write {path}: {error.strerror or error}", hint="free disk space or choose another output_dir"
-        ) from error
+        raise StorageError(_refusal(path, error), hint=_MAKE_ROOM) from error
+
+
+def append_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Add UTF-8 text at the end of a log; a killed process can leave a torn last line, which the reader leaves out.
+
+    Args:
+        path: the file, made where there is none.
+        text: whole lines.
+        durable: wait until the file is on the disk.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise StorageError(_refusal(path, error), hint=_MAKE_ROOM) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -114,19 +137,52 @@ def staged_folder(target: Path) -> Generator[Path]:
     stage: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
+        stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=_TEMPORARY))
         os.chmod(stage, 0o777 & ~_umask())
         yield stage
         _publish(stage, target)
     except LorenError:
         raise  # some are OSErrors too, and say more
     except OSError as error:
-        raise StorageError(
-            f"could not write {target}: {error.strerror or error}", hint="free disk space or choose another output_dir"
-        ) from error
+        raise StorageError(_refusal(target, error), hint=_MAKE_ROOM) from error
     finally:
         if stage is not None:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def clear_leftovers(folder: Path) -> list[str]:
+    """Put right what a killed process left in ``folder``, itself and one level below: half-written stages and replaced targets.
+
+    A temporary name is deleted; a target that was moved aside for a new one which never came is put back. Call it only while
+    holding the run's lock: a living process has such names too.
+
+    Returns:
+        The names, relative to ``folder``.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    found: list[Path] = []
+    inner = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()] if folder.is_dir() else []
+    for place in (folder, *inner):
+        found += [path for path in place.iterdir() if is_leftover(path.name)]
+    try:
+        for path in found:
+            target = path.with_name(path.name[1 : -len(_OLD)]) if path.name.endswith(_OLD) else None
+            if target is not None and not target.exists():
+                os.replace(path, target)
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    except OSError as error:
+        raise StorageError(_refusal(folder, error), hint=_MAKE_ROOM) from error
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a name is one that only an unfinished write has."""
+    return name.startswith(".") and name.endswith(_TEMPORARY)
 
 
 def _publish(stage: Path, target: Path) -> None:
@@ -138,8 +194,8 @@ def _publish(stage: Path, target: Path) -> None:
                 os.fsync(file.fileno())
         fsync_folder(Path(folder))
     if target.exists():
-        # Two renames: for an instant there is no target, and then a SIGKILL leaves the old one under its `.old.tmp` name.
-        old = target.with_name(f".{target.name}.old.tmp")
+        # Two renames: for an instant there is no target; a SIGKILL then leaves the old one aside, and clear_leftovers puts it back.
+        old = target.with_name(f".{target.name}{_OLD}")
         shutil.rmtree(old, ignore_errors=True)
         os.replace(target, old)
         os.replace(stage, target)
@@ -147,6 +203,10 @@ def _publish(stage: Path, target: Path) -> None:
     else:
         os.replace(stage, target)
     fsync_folder(target.parent)
+
+
+def _refusal(path: Path, error: OSError) -> str:
+    return f"could not write {path}: {error.strerror or error}"
 
 
 def _umask() -> int:

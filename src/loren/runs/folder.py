@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from loren.errors import RunFolderError
-from loren.runs.files import Json, read_json, write_json
+import filelock
+
+from loren.errors import RunFolderError, StorageError
+from loren.runs.files import Json, clear_leftovers, read_json, write_json
 
 SCHEMA_VERSION = 1
 """Version of every JSON file in a run folder; a reader refuses a newer one."""
 
 METADATA = "training_metadata.json"
 """Inside an artifact: how it came to be."""
+
+LOCK = ".lock"
+"""Inside a run folder: an empty file that a training process holds locked."""
 
 Verdict: TypeAlias = Literal["done", "passed", "failed"]
 
@@ -81,6 +88,34 @@ class RunFolder:
         stages = self.read_stages()
         stages[name] = {"inputs": inputs, "verdict": verdict, "finished_at": utc_now()}
         write_json(self.stages, {"schema_version": SCHEMA_VERSION, "stages": stages})
+
+    @contextmanager
+    def held(self) -> Generator[list[str]]:
+        """Hold the run against other processes, and put right what a killed one left.
+
+        The operating system lets go of the lock when the process ends, however it ends.
+
+        Yields:
+            The names of what was cleared away.
+
+        Raises:
+            RunFolderError: another process holds it.
+            StorageError: the folder can't be made or written.
+        """
+        lock = filelock.FileLock(self.path / LOCK, timeout=0)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise RunFolderError(f"{self.path}: another process is training this run", hint="wait for it, or stop it") from error
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: expected a folder that can be written, found {error.strerror}", hint="choose another output_dir"
+            ) from error
+        try:
+            yield clear_leftovers(self.path)
+        finally:
+            lock.release()
 
     def require(self) -> RunFolder:
         """This folder, if it is a run.

@@ -17,19 +17,14 @@ import jsonschema_rs
 
 from loren.errors import ConfigError, Problem
 from loren.runs.files import Json
+from loren.task.strict_json import DECODER, MAX_DEPTH, MAX_DIGITS, SPACE, SURROGATE, BadNumber, DoubleKeys, json_type
 
 MAX_TARGET_BYTES = 256 * 1024
 """A longer text is not parsed; a reply of a small model is a thousandth of it."""
-MAX_DEPTH = 64
-"""Deepest nesting of lists and objects in a target."""
-MAX_DIGITS = 400
-"""Longest integer; a double, which most readers use, ends near 309 digits."""
 MAX_PROBLEMS = 50
 """So many problems of one value are listed; who reads on needs no more."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_SPACE = " \t\r\n"
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,31}[0-9]{0,2}\Z")
 _HIDDEN = "*"
 
@@ -61,29 +56,19 @@ class ParseResult:
         return not self.problems
 
 
-class _BadNumber:
-    """Stands in a parsed value for a number that no finite double holds."""
-
-
-class _DoubleKeys(dict[str, Any]):
-    """An object that names keys twice."""
-
-    names: tuple[str, ...] = ()
-
-
 def parse_strict(text: str) -> ParseResult:
     """Parse a text that must be one JSON value and nothing else (white space around it is allowed)."""
-    start = len(text) - len(text.lstrip(_SPACE))
+    start = len(text) - len(text.lstrip(SPACE))
     if problem := _unreadable(text, start):
         return ParseResult(None, (problem,))
     try:
-        value, end = cast("tuple[object, int]", _DECODER.raw_decode(text, start))
+        value, end = cast("tuple[object, int]", DECODER.raw_decode(text, start))
     except RecursionError:
         return ParseResult(None, (_TOO_DEEP,))
     except json.JSONDecodeError as error:
-        reason = "the end of the text" if not text[error.pos :].strip(_SPACE) else "something else"
+        reason = "the end of the text" if not text[error.pos :].strip(SPACE) else "something else"
         return ParseResult(None, (TargetProblem("", f"expected JSON, found {reason} at character {error.pos + 1}"),))
-    if rest := text[end:].lstrip(_SPACE):
+    if rest := text[end:].lstrip(SPACE):
         place = len(text) - len(rest) + 1
         return ParseResult(None, (TargetProblem("", f"expected nothing after the value, found text at character {place}"),))
     problems = tuple(_first(MAX_PROBLEMS, _faults(value)))
@@ -126,14 +111,6 @@ def pointer_get(value: Json, pointer: str) -> Json:
         else:
             raise KeyError(pointer)
     return value
-
-
-def type_name(value: object) -> str:
-    """A JSON type in words: "a string", "null"."""
-    if value is None:
-        return "null"
-    names = ((bool, "a boolean"), ((int, float, _BadNumber), "a number"), (str, "a string"), ((list, tuple), "a list"))
-    return next((name for kinds, name in names if isinstance(value, kinds)), "an object")
 
 
 class TargetSchema:
@@ -218,7 +195,7 @@ def _unreadable(text: str, start: int) -> TargetProblem | None:
         return TargetProblem("", "expected JSON, found nothing")
     if text.startswith("```", start):
         return TargetProblem("", "expected JSON alone, found a code fence (```) around it")
-    if found := _SURROGATE.search(text):
+    if found := SURROGATE.search(text):
         return TargetProblem("", f"expected whole characters, found half of a surrogate pair at character {found.start() + 1}")
     return None
 
@@ -228,20 +205,20 @@ def _faults(root: object) -> Iterator[TargetProblem]:
     stack: list[tuple[str, object, int]] = [("", root, 1)]
     while stack:
         path, value, depth = stack.pop()
-        if isinstance(value, str) and _SURROGATE.search(value):
+        if isinstance(value, str) and SURROGATE.search(value):
             yield TargetProblem(path, "expected whole characters, found half of a surrogate pair")
-        elif isinstance(value, _BadNumber):
+        elif isinstance(value, BadNumber):
             yield TargetProblem(path, f"expected a finite number of at most {MAX_DIGITS} digits, found another")
         elif isinstance(value, (dict, list)):
             if depth > MAX_DEPTH:
                 yield _TOO_DEEP
                 return
-            if isinstance(value, _DoubleKeys):
+            if isinstance(value, DoubleKeys):
                 for name in value.names:
                     yield TargetProblem(f"{path}/{_safe(name)}", "expected each key once in an object, found it twice")
             items = cast("dict[str, object] | list[object]", value)
             pairs = list(items.items() if isinstance(items, dict) else enumerate(items))
-            if any(isinstance(key, str) and _SURROGATE.search(key) for key, _ in pairs):
+            if any(isinstance(key, str) and SURROGATE.search(key) for key, _ in pairs):
                 yield TargetProblem(path, "expected whole characters in a key, found half of a surrogate pair")
             stack.extend((f"{path}/{_safe(key)}", item, depth + 1) for key, item in reversed(pairs))
 
@@ -253,30 +230,6 @@ def _safe(key: str | int) -> str:
 
 def _as_pointer(path: Iterable[str | int]) -> str:
     return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in path)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) == len(pairs):
-        return value
-    seen: set[str] = set()
-    double = _DoubleKeys(value)
-    double.names = tuple(dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key)))
-    return double
-
-
-def _integer(digits: str) -> object:
-    return int(digits) if len(digits) <= MAX_DIGITS else _BadNumber()
-
-
-def _real(digits: str) -> object:
-    number = float(digits)
-    return number if abs(number) != float("inf") else _BadNumber()
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=lambda _: _BadNumber(), strict=True
-)
 
 
 def _first(count: int, items: Iterable[Any]) -> list[Any]:
@@ -304,7 +257,7 @@ def _explain(error: jsonschema_rs.ValidationError) -> str:
     """Expected and found, in words that hold nothing of the value."""
     keyword = error.kind.name
     argument = error.kind.as_dict()
-    found = type_name(error.instance)
+    found = json_type(error.instance)
     if keyword == "required":
         return f"expected the key {json.dumps(argument['property'], ensure_ascii=False)}, found none"
     if keyword in {"additionalProperties", "unevaluatedProperties"}:

@@ -18,12 +18,21 @@ from loren.models.chat import IGNORED
 
 
 class StepSampler(Sampler[int]):
-    """Row indices, step after step; :meth:`set_epoch` chooses the permutation."""
+    """Row indices, step after step; :meth:`set_epoch` chooses the permutation.
 
-    def __init__(self, lengths: Sequence[int], *, seed: int, rows_per_step: int) -> None:
+    Args:
+        lengths: tokens of each row.
+        seed: of the permutations.
+        rows_per_step: of one optimiser step, over all processes.
+        multiple_of: the last step of an epoch is filled up to a multiple of this with the index ``len(lengths)``, which stands for
+            a row without labels. It adds nothing to the loss, where a repeated row would.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, seed: int, rows_per_step: int, multiple_of: int = 1) -> None:
         self._lengths = lengths
         self._seed = seed
         self._rows_per_step = rows_per_step
+        self._blanks = -len(lengths) % multiple_of
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -31,7 +40,7 @@ class StepSampler(Sampler[int]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return len(self._lengths) + self._blanks
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
@@ -39,6 +48,7 @@ class StepSampler(Sampler[int]):
         for start in range(0, len(order), self._rows_per_step):
             step = order[start : start + self._rows_per_step]
             yield from sorted(step, key=lambda index: (self._lengths[index], index))
+        yield from [len(self._lengths)] * self._blanks
 
 
 class RightPadCollator:

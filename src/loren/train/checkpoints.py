@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from loren.errors import IntegrityError, Problem
+from safetensors import SafetensorError
+
+from loren.errors import IntegrityError, Problem, StorageError
 from loren.provenance.manifest import verify_manifest
+from loren.runs.files import read_json
+
+TRAINER_STATE = "trainer_state.json"
+"""The Trainer's record in a checkpoint; its global_step is the step that the folder is named after."""
+_NATIVE_WRITE_FAILURES = ("PytorchStreamWriter", "file write failed", "inline_container")
+"""How torch's writer, which is C++ and knows no OSError, says that the disk refused."""
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 
@@ -34,11 +44,19 @@ def list_checkpoints(folder: Path) -> Checkpoints:
     for _, path in numbered:
         try:
             verify_manifest(path)
+            _require_step(path)
         except IntegrityError as error:
             corrupt.append(Problem(path.name, str(error.problems[0]) if error.problems else error.summary))
         else:
             valid.append(path)
     return Checkpoints(valid, corrupt)
+
+
+def _require_step(path: Path) -> None:
+    found = read_json(path / TRAINER_STATE).get("global_step")
+    if found != checkpoint_step(path):
+        problem = Problem(TRAINER_STATE, f"expected global_step {checkpoint_step(path)}, as the folder is named; found another")
+        raise IntegrityError(f"{path}: not the checkpoint of its name", problems=[problem])
 
 
 def checkpoint_step(path: Path) -> int:
@@ -50,3 +68,20 @@ def rotate_checkpoints(folder: Path, *, keep: int) -> None:
     """Delete the oldest valid checkpoints beyond ``keep`` (at least 1); corrupt ones are left for their owner to look at."""
     for path in list_checkpoints(folder).valid[: -max(1, keep)]:
         shutil.rmtree(path)
+
+
+@contextmanager
+def storage_errors(target: Path) -> Generator[None]:
+    """Give the failed writes of native code (safetensors in Rust, torch in C++) the form that our own have.
+
+    Raises:
+        StorageError: the disk refused a write inside the block.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        if not isinstance(error, SafetensorError) and not any(sign in str(error) for sign in _NATIVE_WRITE_FAILURES):
+            raise
+        raise StorageError(f"could not write {target}: the disk refused", hint="free disk space and --resume") from error

@@ -6,13 +6,15 @@ The effective batch is the user's; how it is cut into micro-batches depends on m
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 
 import psutil
 import torch
 
 from loren.config import RunConfig
-from loren.errors import RunFolderError
+from loren.errors import Problem, RunFolderError
 from loren.models.loading import Dtype, choose_device, choose_dtype
 from loren.runs.files import Json
 
@@ -33,7 +35,12 @@ class Execution:
     gradient_accumulation_steps: int
     """Micro-batches an optimiser step, a process."""
     processes: int
+    """Processes that train together; each takes its share of every optimiser step."""
     loss_path: str
+    torch: str
+    """Version of torch."""
+    cpu: str
+    """What the CPU's kernels were chosen for: torch's name of its vector instructions."""
 
     def to_json(self) -> dict[str, Json]:
         """As written to config.json."""
@@ -50,11 +57,14 @@ def resolve_execution(config: RunConfig, *, longest_row: int, activation_bytes_p
     """
     train = config.train
     effective = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    processes = _process_count()
     if train.exact_shape:
         micro = train.per_device_train_batch_size
     else:
         device_memory = (
-            torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else psutil.virtual_memory().total
+            torch.cuda.get_device_properties(0).total_memory
+            if torch.cuda.is_available()
+            else psutil.virtual_memory().total // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         )
         fitting = int(device_memory * _MEMORY_SHARE // max(1, longest_row * activation_bytes_per_token))
         micro = 1
@@ -66,9 +76,15 @@ def resolve_execution(config: RunConfig, *, longest_row: int, activation_bytes_p
         threads=torch.get_num_threads(),
         micro_batch_size=micro,
         gradient_accumulation_steps=effective // micro,
-        processes=1,
+        processes=processes,
         loss_path=LOSS_PATH,
+        torch=torch.__version__,
+        cpu=torch.backends.cpu.get_cpu_capability(),
     )
+
+
+def _process_count() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def activation_bytes_per_token(layers: int, hidden_size: int, intermediate_size: int, *, bytes_per_value: int) -> int:
@@ -80,20 +96,36 @@ def activation_bytes_per_token(layers: int, hidden_size: int, intermediate_size:
     return layers * (16 * hidden_size + 6 * intermediate_size) * bytes_per_value
 
 
-def stored_execution(stored: dict[str, Json]) -> Execution:
+def stored_execution(stored: dict[str, Json], *, say: Callable[[str], None]) -> Execution:
     """The execution of the run that is resumed.
 
+    Args:
+        stored: from config.json.
+        say: takes a warning where the numbers may differ in their last digits.
+
     Raises:
-        RunFolderError: this machine can't carry it out.
+        RunFolderError: this machine, or this start, can't carry it out.
     """
-    try:
-        execution = Execution(**stored)  # pyright: ignore[reportArgumentType]
-    except TypeError as error:
-        raise RunFolderError("config.json: expected the execution of this version of Loren, found other keys") from error
-    here = choose_device()
-    if execution.device != here:
+    names = {field.name for field in fields(Execution)}
+    if stored.keys() != names:
+        problems = [Problem(f"execution.{key}", "expected in both, found in one") for key in sorted(names ^ stored.keys())]
+        raise RunFolderError("config.json: expected the execution of this version of Loren, found other keys", problems=problems)
+    execution = Execution(**stored)  # pyright: ignore[reportArgumentType]
+    here = {"device": choose_device(), "processes": _process_count(), "loss_path": LOSS_PATH}
+    problems = [
+        Problem(f"execution.{name}", f"the run was started with {stored[name]!r}, here is {value!r}")
+        for name, value in here.items()
+        if stored[name] != value
+    ]
+    if execution.device == "cuda" and execution.dtype == "bfloat16" and choose_dtype("auto") != "bfloat16":
+        problems.append(Problem("execution.dtype", "the run was started in bfloat16, which this GPU does not have"))
+    if problems:
         raise RunFolderError(
-            f"the run was started on {execution.device}, this machine has {here}: the numbers would differ",
-            hint="resume on a machine of the same kind, or start a new run with another output_dir",
+            "can't resume: the numbers would differ from those of the uninterrupted run",
+            problems=problems,
+            hint="resume where and as the run was started, or start a new run with another output_dir",
         )
+    for name, value in {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}.items():
+        if stored[name] != value:
+            say(f"warning: the run was started with {name} {stored[name]}, here is {value}: last digits may differ")
     return execution

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loren.errors import TrainingError
 from loren.provenance.machine import peak_memory_bytes
-from loren.runs.files import Json, write_text
+from loren.runs.files import Json, append_text, write_text
 
 
 @dataclass(slots=True)
@@ -44,14 +44,22 @@ class StepMeter:
 
 
 class MetricsFile:
-    """Appends step lines. A line is held back until its step is over, so that it can carry the step's validation loss."""
+    """Appends step lines. A line is held back until its step is over, so that it can carry the step's validation loss.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the run's metrics.jsonl.
+        is_writer: False in every process but one, where nothing is written.
+    """
+
+    def __init__(self, path: Path, *, is_writer: bool = True) -> None:
         self._path = path
+        self._is_writer = is_writer
         self._pending: dict[str, Json] | None = None
 
     def start_after(self, step: int) -> None:
         """Keep the lines up to ``step`` (0: none) and drop the rest, which the resumed run will write again."""
+        if not self._is_writer:
+            return
         kept = [line for line in read_metrics(self._path) if isinstance(line["step"], int) and line["step"] <= step]
         write_text(self._path, "".join(_encode(line) for line in kept))
 
@@ -65,12 +73,11 @@ class MetricsFile:
         if self._pending is not None:
             self._pending["eval_loss"] = loss
 
-    def flush(self) -> None:
-        """Write the held line, if there is one."""
-        if self._pending is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(_encode(self._pending))
-            self._pending = None
+    def flush(self, *, durable: bool = False) -> None:
+        """Write the held line, if there is one; ``durable`` waits for the disk."""
+        if self._pending is not None and self._is_writer:
+            append_text(self._path, _encode(self._pending), durable=durable)
+        self._pending = None
 
 
 def read_metrics(path: Path) -> list[dict[str, Json]]:

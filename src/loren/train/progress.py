@@ -11,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class TrainingProgress:
-    """Shows optimiser steps on ``stream`` (stderr by default: stdout is for data)."""
+    """Shows optimiser steps on ``stream`` (stderr by default: stdout is for data), or nowhere if it is not to be shown."""
 
-    def __init__(self, *, logging_steps: int, stream: TextIO | None = None) -> None:
+    def __init__(self, *, logging_steps: int, stream: TextIO | None = None, is_shown: bool = True) -> None:
+        self._is_shown = is_shown
         self._stream = stream or sys.stderr
         self._logging_steps = logging_steps
         self._total = 0
@@ -34,7 +35,7 @@ class TrainingProgress:
 
     @property
     def _is_terminal(self) -> bool:
-        return self._bar.console.is_terminal
+        return self._is_shown and self._bar.console.is_terminal
 
     def start(self, *, step: int, total: int) -> None:
         """Begin at ``step`` of ``total``."""
@@ -65,7 +66,7 @@ class TrainingProgress:
         """One plain line, above the bar where there is one."""
         if self._is_terminal:
             self._bar.console.print(text, highlight=False)
-        else:
+        elif self._is_shown:
             print(text, file=self._stream, flush=True)
 
 

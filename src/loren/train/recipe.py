@@ -3,34 +3,35 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from loren.config import ResolvedConfig, RunConfig
-from loren.data.load import LoadedRows, load_rows
-from loren.data.rows import Row
-from loren.data.split import Split, golden_leaks, split_rows
-from loren.errors import ConfigError, DataContractError, Problem, RunFolderError, TrainingError
+from loren.data.load import load_rows
+from loren.data.split import split_rows
+from loren.errors import ConfigError, Problem, TrainingError, TrainingInterrupted
 from loren.models.chat import ChatRenderer
 from loren.models.generate import stop_token_ids
-from loren.models.lengths import Dropped, RenderedRow, enforce_max_length, render_rows, token_statistics
+from loren.models.lengths import RenderedRow, token_statistics
 from loren.models.loading import Fetching, LocalBase, load_model, load_tokenizer, locate_base
 from loren.provenance.digests import sha256_json
-from loren.provenance.manifest import verify_manifest
+from loren.provenance.machine import without_secrets
 from loren.runs.files import Json, read_json, write_json
 from loren.runs.folder import SCHEMA_VERSION, RunFolder
-from loren.task.definition import Task, load_task
+from loren.task.definition import load_task
 from loren.train.artifact import save_artifact, trainable_counts, trainable_digest
 from loren.train.checkpoints import checkpoint_step, list_checkpoints
 from loren.train.execution import Execution, activation_bytes_per_token, resolve_execution, stored_execution
+from loren.train.inputs import Rows, is_finished, refuse_existing, refuse_golden_leaks, render
 from loren.train.metadata import DataFacts, base_facts, training_metadata
 from loren.train.metrics import MetricsFile, read_metrics
+from loren.train.processes import is_lost_process, join_processes
 from loren.train.progress import TrainingProgress
+from loren.train.stopping import stop_on_signals
 from loren.train.trainer import LorenTrainer, peft_config, sft_config
 
 Say = Callable[[str], None]
@@ -42,19 +43,8 @@ class TrainResult(NamedTuple):
     run: RunFolder
     was_done: bool
     """The run was finished before; nothing was trained now."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rendered rows of a run and what the files say about them."""
-
-    train: list[RenderedRow]
-    validation: list[RenderedRow]
-    loaded: LoadedRows
-    split: Split
-    ledger: list[Dropped]
-    system_prompt: str
-    language: str
+    is_main: bool
+    """Whether this process is the one that speaks."""
 
 
 def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say: Say, fetching: Fetching) -> TrainResult:
@@ -68,161 +58,81 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
         fetching: shows the download of a base model.
 
     Raises:
-        RunFolderError: the run exists (without ``resume``), or differs from what is to be resumed.
+        RunFolderError: the run exists (without ``resume``), differs from what is to be resumed, or another process trains it.
         DataContractError: the data breaks the contract, leaks golden questions, or does not fit max_length.
-        TrainingError: training stopped itself.
+        TrainingError: training stopped itself, or the disk refused.
+        TrainingInterrupted: a signal ended it; what was trained is saved.
     """
     config = resolved.config
     run = RunFolder(config.output_dir)
-    refuse_existing(run, resume=resume)
+    processes = join_processes()
+    say = say if processes.is_main else _say_nothing
+    processes.on_main(lambda: refuse_existing(run, resume=resume))
     task = load_task(config.task) if config.task else None
     loaded = load_rows(config.data.path, task)
     say(f"check  {len(loaded.rows)} rows keep the data contract")
     split = split_rows(loaded.rows, eval_ratio=config.data.eval_ratio, test_ratio=config.data.test_ratio, seed=config.seed)
     refuse_golden_leaks(split, task, config.data.path)
     say(f"split  {len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test")
-    if resume and is_finished(run, config, loaded.sha256):
-        return TrainResult(run, was_done=True)
+    if resume and processes.on_main(lambda: is_finished(run, config, loaded.sha256)):
+        return TrainResult(run, was_done=True, is_main=processes.is_main)
 
     base = locate_base(config.base_model, config.revision, trust_remote_code=config.trust_remote_code, fetching=fetching)
     tokenizer = load_tokenizer(base.folder, trust_remote_code=config.trust_remote_code)
     renderer = ChatRenderer(tokenizer, config.base_model)
-    rows = _render(config, task, loaded, split, renderer)
+    rows = render(config, task, loaded, split, renderer)
     say(f"render {_token_line(rows.train)}")
 
-    execution = _execution(config, run, base, rows, resume=resume)
-    torch.set_num_threads(execution.threads)
-    _write_inputs(run, resolved, execution, rows)
-    model = load_model(
-        base.folder,
-        dtype=execution.dtype,
-        load_in_4bit=config.quantization.load_in_4bit,
-        double_quant=config.quantization.double_quant,
-        trust_remote_code=config.trust_remote_code,
-    )
-    _check_model(config, model, tokenizer, renderer)
-    base_record = base_facts(base, trust_remote_code=config.trust_remote_code)
-    lora = peft_config(config.lora, model, str(base_record["name_or_path"])) if config.train.method == "lora" else None
-    metrics = MetricsFile(run.metrics)
-    trainer = LorenTrainer(
-        model,
-        tokenizer,
-        sft_config(config, execution, run.checkpoints),
-        train_rows=rows.train,
-        eval_rows=rows.validation,
-        lora=lora,
-        save_total_limit=config.train.save_total_limit,
-        outputs=(metrics, TrainingProgress(logging_steps=config.train.logging_steps)),
-    )
-    trainable, total = trainable_counts(trainer.model)
-    say(f"attach {trainable:,} of {total:,} parameters are trained ({trainable / total:.3%})")
-
-    seconds = _fit(trainer, run, metrics, resume=resume, say=say)
-
-    record = training_metadata(
-        config,
-        base=base,
-        data=_data_facts(rows),
-        lora=_resolved_lora(trainer),
-        parameters=(trainable, total),
-        figures=_figures(run, trainer, seconds),
-        command=command,
-    )
-    save_artifact(run.adapter, model=trainer.model, tokenizer=tokenizer, metadata=record)
-    run.record_stage("train", inputs=_stage_inputs(config, loaded.sha256), verdict="done")
-    say(f"save   {run.adapter}")
-    return TrainResult(run, was_done=False)
-
-
-def refuse_existing(run: RunFolder, *, resume: bool) -> None:
-    """A run folder is never overwritten.
-
-    Raises:
-        RunFolderError: it exists and ``resume`` was not asked for, or it holds something else.
-    """
-    if not run.path.exists() or not any(run.path.iterdir()):
-        return
-    if not run.config.is_file():
-        raise RunFolderError(f"{run.path}: expected an empty folder or a run, found other files", hint="choose another output_dir")
-    if not resume:
-        raise RunFolderError(f"{run.path}: the run exists", hint="--resume continues it; or choose another output_dir")
-
-
-def refuse_golden_leaks(split: Split, task: Task | None, file: Path) -> None:
-    """No golden question or situation may be trained on, nor choose a checkpoint.
-
-    Raises:
-        DataContractError: names every leaking row with both line numbers.
-    """
-    if task is None or not task.golden_path.is_file():
-        return
-    golden = load_rows(task.golden_path, task, minimum_rows=0)
-    problems = golden_leaks([*split.train, *split.validation], golden.rows, file=file.name, golden_file=task.golden_path.name)
-    if problems:
-        raise DataContractError(
-            f"{file}: {len(problems)} row(s) are golden questions or share their situation",
-            problems=problems,
-            hint="take these rows out of the training file: a golden set that was trained on measures memory",
+    with processes.holding(run, say):
+        execution = processes.on_main(lambda: _execution(config, run, base, rows, resume=resume, say=say))
+        torch.set_num_threads(execution.threads)
+        processes.on_main(lambda: _write_inputs(run, resolved, execution, rows))
+        model = load_model(
+            base.folder,
+            dtype=execution.dtype,
+            load_in_4bit=config.quantization.load_in_4bit,
+            double_quant=config.quantization.double_quant,
+            trust_remote_code=config.trust_remote_code,
         )
-
-
-def is_finished(run: RunFolder, config: RunConfig, data_sha256: str) -> bool:
-    """Whether the run was trained to its end from the same configuration and data; its artifact is verified.
-
-    Raises:
-        RunFolderError: it was made from another configuration or other data.
-        IntegrityError: the artifact does not match its manifest.
-    """
-    if not run.config.is_file():
-        return False
-    refuse_changes(run, config, data_sha256)
-    if "train" not in run.read_stages() or not run.adapter.is_dir():
-        return False
-    verify_manifest(run.adapter)
-    return True
-
-
-def refuse_changes(run: RunFolder, config: RunConfig, data_sha256: str) -> None:
-    """Resuming is only meant for the same configuration on the same bytes.
-
-    Raises:
-        RunFolderError: names every key that differs.
-    """
-    stored = read_json(run.config)
-    before, now = _flat(stored.get("values")), _flat(config.model_dump(mode="json"))
-    problems = [
-        Problem(key, f"the run has {before.get(key)!r}, this command {now.get(key)!r}")
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
-    if run.split.is_file() and read_json(run.split).get("source_sha256") != data_sha256:
-        problems.append(Problem(str(config.data.path), "the run was started from a file with another sha256"))
-    if problems:
-        raise RunFolderError(
-            f"{run.path}: can't resume with other inputs", problems=problems, hint="choose another output_dir for a new run"
+        _check_model(config, model, tokenizer, renderer)
+        base_record = base_facts(base, trust_remote_code=config.trust_remote_code)
+        lora = peft_config(config.lora, model, str(base_record["name_or_path"])) if config.train.method == "lora" else None
+        metrics = MetricsFile(run.metrics, is_writer=processes.is_main)
+        trainer = LorenTrainer(
+            model,
+            tokenizer,
+            sft_config(config, execution, run.checkpoints),
+            train_rows=rows.train,
+            eval_rows=rows.validation,
+            lora=lora,
+            save_total_limit=config.train.save_total_limit,
+            outputs=(metrics, TrainingProgress(logging_steps=config.train.logging_steps, is_shown=processes.is_main)),
         )
+        trainable, total = trainable_counts(trainer.model)
+        say(f"attach {trainable:,} of {total:,} parameters are trained ({trainable / total:.3%})")
+
+        seconds = _fit(trainer, run, metrics, resume=resume, say=say, command=command)
+
+        if processes.is_main:
+            record = training_metadata(
+                config,
+                base=base,
+                data=_data_facts(rows),
+                lora=_resolved_lora(trainer),
+                parameters=(trainable, total),
+                figures=_figures(run, trainer, seconds),
+                command=command,
+            )
+            save_artifact(run.adapter, model=trainer.model, tokenizer=tokenizer, metadata=record)
+            run.record_stage("train", inputs=_stage_inputs(config, loaded.sha256), verdict="done")
+            say(f"save   {run.adapter}")
+    return TrainResult(run, was_done=False, is_main=processes.is_main)
 
 
-def _render(config: RunConfig, task: Task | None, loaded: LoadedRows, split: Split, renderer: ChatRenderer) -> _Rows:
-    system_prompt = task.system_prompt if task and task.system_in_training else ""
-    file = config.data.path.name
-    kept: dict[str, list[RenderedRow]] = {}
-    ledger: list[Dropped] = []
-    rendered = render_rows(renderer, [*split.train, *split.validation], system_prompt=system_prompt, file=file)
-    fitting, ledger = enforce_max_length(rendered, config.data.max_length, over_length=config.data.over_length, file=file)
-    names: dict[str, list[Row]] = {"train": split.train, "validation": split.validation}
-    for name, rows in names.items():
-        lines = {row.line for row in rows}
-        kept[name] = [item for item in fitting if item.row.line in lines]
-        if not kept[name]:
-            raise DataContractError(f"{file}: no {name} row is left", hint="raise data.max_length or data.eval_ratio")
-    return _Rows(kept["train"], kept["validation"], loaded, split, ledger, system_prompt, task.language if task else "")
-
-
-def _execution(config: RunConfig, run: RunFolder, base: LocalBase, rows: _Rows, *, resume: bool) -> Execution:
+def _execution(config: RunConfig, run: RunFolder, base: LocalBase, rows: Rows, *, resume: bool, say: Say) -> Execution:
     if resume and run.config.is_file():
         stored = read_json(run.config)["execution"]
-        return stored_execution(dict(stored))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return stored_execution(dict(stored), say=say)  # pyright: ignore[reportArgumentType, reportCallIssue]
     shape = read_json(base.folder / "config.json")
     numbers = [int(shape.get(key) or 0) for key in ("num_hidden_layers", "hidden_size", "intermediate_size")]  # pyright: ignore[reportArgumentType]
     longest = max(len(item.rendered.input_ids) for item in rows.train)
@@ -231,7 +141,7 @@ def _execution(config: RunConfig, run: RunFolder, base: LocalBase, rows: _Rows, 
     )
 
 
-def _write_inputs(run: RunFolder, resolved: ResolvedConfig, execution: Execution, rows: _Rows) -> None:
+def _write_inputs(run: RunFolder, resolved: ResolvedConfig, execution: Execution, rows: Rows) -> None:
     """config.json, data/report.json and data/split.json, before the first step."""
     values = resolved.config.model_dump(mode="json")
     write_json(run.config, {
@@ -268,16 +178,19 @@ def _check_model(config: RunConfig, model: Any, tokenizer: Any, renderer: ChatRe
         )
 
 
-def _fit(trainer: LorenTrainer, run: RunFolder, metrics: MetricsFile, *, resume: bool, say: Say) -> float:
-    """Train, from the newest valid checkpoint where there is one.
+def _fit(trainer: LorenTrainer, run: RunFolder, metrics: MetricsFile, *, resume: bool, say: Say, command: Sequence[str]) -> float:
+    """Train, from the newest valid checkpoint where there is one, until the end or a signal.
 
     Returns:
         Seconds in this process.
 
     Raises:
-        TrainingError: the trained weights did not change.
+        TrainingError: the trained weights did not change, or another process of this training is gone.
+        TrainingInterrupted: a signal ended the training.
+        RuntimeError: whatever else torch meets.
     """
-    checkpoints = list_checkpoints(run.checkpoints) if resume else None
+    processes = trainer.processes
+    checkpoints = processes.on_main(lambda: list_checkpoints(run.checkpoints)) if resume else None
     latest = checkpoints.valid[-1] if checkpoints and checkpoints.valid else None
     for problem in checkpoints.corrupt if checkpoints else ():
         say(f"warning: skipped a corrupt checkpoint: {problem}")
@@ -286,7 +199,22 @@ def _fit(trainer: LorenTrainer, run: RunFolder, metrics: MetricsFile, *, resume:
         say(f"resume from {latest.name}" if latest else "resume: no checkpoint yet, starting at step 0")
     before = trainable_digest(trainer.model)
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+    with stop_on_signals() as trainer.stop:
+        try:
+            trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+        except RuntimeError as error:
+            if processes.count == 1 or not is_lost_process(error):
+                raise
+            raise TrainingError(
+                "another process of this training is gone", hint="its own message says why; start all of them again with --resume"
+            ) from error
+    state = trainer.state
+    if trainer.stop.requested and state.global_step < state.max_steps:
+        again = shlex.join([*without_secrets(command), *(() if "--resume" in command else ("--resume",))])
+        launcher = " (by the same launcher)" if processes.count > 1 else ""
+        raise TrainingInterrupted(
+            f"stopped by a signal after step {state.global_step} of {state.max_steps}, which is saved", hint=f"{again}{launcher}"
+        )
     if trainable_digest(trainer.model) == before:
         raise TrainingError("the trained weights did not change", hint="raise train.learning_rate or train.num_train_epochs")
     return time.perf_counter() - started
@@ -313,7 +241,7 @@ def _figures(run: RunFolder, trainer: LorenTrainer, seconds: float) -> dict[str,
     }
 
 
-def _data_facts(rows: _Rows) -> DataFacts:
+def _data_facts(rows: Rows) -> DataFacts:
     return DataFacts(
         sha256=rows.loaded.sha256,
         split_sha256=sha256_json(rows.split.to_json()),
@@ -362,7 +290,5 @@ def _token_line(rows: list[RenderedRow]) -> str:
     )
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix.rstrip("."): value}
-    return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{prefix}{name}.").items()}
+def _say_nothing(text: str) -> None:
+    """What the other processes of a training have to say."""

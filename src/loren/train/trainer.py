@@ -8,6 +8,8 @@ it would do by itself and must not (telemetry, pickled arguments, model cards, h
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import peft
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
@@ -28,11 +31,13 @@ from loren.models.lengths import RenderedRow
 from loren.provenance.manifest import write_manifest
 from loren.runs.files import staged_folder
 from loren.train.batches import RightPadCollator, StepSampler
-from loren.train.checkpoints import rotate_checkpoints
+from loren.train.checkpoints import rotate_checkpoints, storage_errors
 from loren.train.execution import Execution
 from loren.train.loss import attach_label_loss
 from loren.train.metrics import MetricsFile, StepMeter, require_finite
+from loren.train.processes import Processes
 from loren.train.progress import TrainingProgress
+from loren.train.stopping import StopRequest
 
 _UNWANTED = frozenset({"training_args.bin", "README.md"})
 """What the Trainer leaves in a checkpoint and nobody needs: a pickle, and a card with PEFT's placeholders."""
@@ -77,6 +82,7 @@ def sft_config(config: RunConfig, execution: Execution, checkpoints: Path) -> SF
         push_to_hub=False,
         dataloader_pin_memory=execution.device == "cuda",
         ddp_find_unused_parameters=False,
+        ddp_backend=None if execution.processes == 1 else "nccl" if execution.device == "cuda" else "gloo",
     )
 
 
@@ -114,9 +120,12 @@ def peft_config(lora: LoraConfig, model: PreTrainedModel, base_name: str) -> pef
     )
 
 
-def as_dataset(rows: list[RenderedRow]) -> Dataset:
-    """Rendered rows as TRL takes them."""
-    return Dataset.from_list([{"input_ids": item.rendered.input_ids, "labels": item.rendered.labels} for item in rows])
+def as_dataset(rows: list[RenderedRow], *, blank_token: int | None = None) -> Dataset:
+    """Rendered rows as TRL takes them, and a row without labels at the end where ``blank_token`` says so."""
+    items = [{"input_ids": item.rendered.input_ids, "labels": item.rendered.labels} for item in rows]
+    if blank_token is not None:
+        items.append({"input_ids": [blank_token], "labels": [IGNORED]})
+    return Dataset.from_list(items)
 
 
 class LorenTrainer(SFTTrainer):
@@ -141,16 +150,19 @@ class LorenTrainer(SFTTrainer):
         self._metrics_file, self._progress = outputs
         self._meter = StepMeter()
         self._stage: Path | None = None
+        self.processes = Processes(args.process_index, args.world_size)
+        self.stop = StopRequest()
         self.eval_losses: list[tuple[int, float]] = []
+        pad = int(tokenizer.pad_token_id or 0)  # pyright: ignore[reportArgumentType]
         if lora is None:
             model.requires_grad_(True)
         super().__init__(
             model=model,
             args=args,
             processing_class=tokenizer,
-            train_dataset=as_dataset(train_rows),
+            train_dataset=as_dataset(train_rows, blank_token=pad if args.world_size > 1 else None),
             eval_dataset=as_dataset(eval_rows),
-            data_collator=RightPadCollator(int(tokenizer.pad_token_id or 0)),  # pyright: ignore[reportArgumentType]
+            data_collator=RightPadCollator(pad),
             peft_config=lora,
             callbacks=[_StepClock(self)],
         )
@@ -162,8 +174,14 @@ class LorenTrainer(SFTTrainer):
         attach_label_loss(self.model.get_base_model() if lora is not None else self.model)  # pyright: ignore[reportArgumentType, reportOptionalMemberAccess, reportCallIssue, reportAttributeAccessIssue]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
-        rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return StepSampler(self._lengths, seed=self.args.seed, rows_per_step=rows)
+        at_once = self.args.per_device_train_batch_size * self.args.world_size
+        return StepSampler(
+            self._lengths,
+            seed=self.args.seed,
+            rows_per_step=at_once * self.args.gradient_accumulation_steps,
+            # One process may end with a smaller batch; several must all have their share of the last one.
+            multiple_of=at_once if self.args.world_size > 1 else 1,
+        )
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -186,10 +204,11 @@ class LorenTrainer(SFTTrainer):
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
         if self.model.training:  # pyright: ignore[reportOptionalMemberAccess]
-            self._meter.tokens += int(inputs["lengths"].sum())
-            self._meter.label_tokens += int((labels != IGNORED).sum())
+            trained = (labels != IGNORED).sum(dim=1)
+            self._meter.tokens += int(inputs["lengths"][trained > 0].sum())
+            self._meter.label_tokens += int(trained.sum())
             value = require_finite("the training loss", float(loss.detach()), self.state.global_step + 1)
-            if value == 0.0:
+            if value == 0.0 and bool(trained.any()):  # a batch of blank rows evens out the last step of several processes
                 raise TrainingError(
                     f"step {self.state.global_step + 1}: the loss is exactly 0, so nothing is learned",
                     hint="look at the labels: loren check FILE --tokens CONFIG --show-row 1",
@@ -203,12 +222,13 @@ class LorenTrainer(SFTTrainer):
         model.eval()
         total, count = 0.0, 0
         with torch.no_grad(), self.compute_loss_context_manager():
-            for batch in self.get_eval_dataloader(eval_dataset):
+            for batch in self._own_share(eval_dataset or self.eval_dataset):
                 labels = batch["labels"].to(self.args.device)
                 total += float(model(input_ids=batch["input_ids"].to(self.args.device), loss_labels=labels))
                 count += int((labels[:, 1:] != IGNORED).sum())
         model.train()
         step = self.state.global_step
+        total, count = self.processes.sum([total, count])
         loss = require_finite("the validation loss", total / count, step)
         self.eval_losses.append((step, loss))
         self._metrics_file.set_eval_loss(loss)
@@ -218,18 +238,26 @@ class LorenTrainer(SFTTrainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _own_share(self, dataset: Any) -> DataLoader[Any]:
+        """Every n-th row for each of n processes. The Trainer's own loader would repeat rows to even out the last batch."""
+        share = dataset.select(range(self.processes.rank, len(dataset), self.processes.count))
+        return DataLoader(share, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Take the Trainer's figures of one step into metrics.jsonl; its closing summary is not of the whole run, so it is left."""
         if "loss" not in logs:
             return
         step = self.state.global_step
+        amounts: dict[str, Any] = self._meter.take()
+        shared = ("tokens", "label_tokens", "cpu_seconds")
+        amounts.update(zip(shared, self.processes.sum([amounts[name] for name in shared]), strict=True))
         line = {
             "step": step,
             "loss": require_finite("the training loss", logs["loss"], step),
             "eval_loss": None,
             "learning_rate": logs["learning_rate"],
             "grad_norm": require_finite("the gradient norm", logs.get("grad_norm", 0.0), step),
-            **self._meter.take(),
+            **amounts,
             "peak_vram_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         }
         self._metrics_file.hold(line)
@@ -240,16 +268,29 @@ class LorenTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Fill a staging folder, write its manifest, put it in place with one rename, then rotate."""
-        self._metrics_file.flush()
-        name = f"checkpoint-{self.state.global_step}"
+        self._metrics_file.flush(durable=True)
         folder = Path(str(self.args.output_dir))
-        with staged_folder(folder / name) as stage:
+        with storage_errors(folder), self._checkpoint_stage(folder / f"checkpoint-{self.state.global_step}") as stage:
             self._stage = stage
             try:
                 Trainer._save_checkpoint(self, model, trial)  # past TRL's, which writes a model card
             finally:
                 self._stage = None
-            inner = stage / name
+        if self.processes.is_main:
+            rotate_checkpoints(folder, keep=self._save_total_limit)
+
+    @contextmanager
+    def _checkpoint_stage(self, target: Path) -> Generator[Path]:
+        """One staging folder for all processes: each adds its random state, rank 0 the rest, the manifest and the rename."""
+        if not self.processes.is_main:
+            yield Path(self.processes.on_main(lambda: ""))
+            self.processes.barrier()
+            return
+        with staged_folder(target) as stage:
+            self.processes.on_main(lambda: str(stage))
+            yield stage
+            self.processes.barrier()
+            inner = stage / target.name
             for path in list(inner.iterdir()):
                 if path.name in _UNWANTED:
                     path.unlink()
@@ -257,11 +298,10 @@ class LorenTrainer(SFTTrainer):
                     path.rename(stage / path.name)
             inner.rmdir()
             write_manifest(stage)
-        rotate_checkpoints(folder, keep=self._save_total_limit)
 
 
 class _StepClock(TrainerCallback):
-    """Starts and stops the display, and asks for a validation loss after the last step."""
+    """Starts and stops the display, asks for a validation loss after the last step, and ends the training where that was asked."""
 
     def __init__(self, trainer: LorenTrainer) -> None:
         self._trainer = trainer
@@ -273,6 +313,10 @@ class _StepClock(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step >= state.max_steps:
             control.should_evaluate = True
+        # Every process must stop after the same step, whichever of them got the signal.
+        self._trainer.stop.requested = self._trainer.processes.any(self._trainer.stop.requested)
+        if self._trainer.stop.requested:
+            control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._trainer._metrics_file.flush()

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loren.data.decode import MAX_DEPTH, _decode_fast, decode_line, decode_text
+from loren.data.decode import _decode_fast, decode_line, decode_text
 from loren.data.rules import Breach
+from loren.task.strict_json import MAX_DEPTH
 from loren.task.target import parse_strict
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loren.errors import ConfigError
+from loren.task.strict_json import MAX_DEPTH
 from loren.task.target import (
-    MAX_DEPTH,
     MAX_TARGET_BYTES,
     TargetSchema,
     canonical_json,

@@ -67,4 +67,11 @@ def test_weights_that_did_not_change_are_an_error(tiny_base: Path, tmp_path: Pat
     trainer: Any = build(tiny_base, tmp_path / "a", micro=2, accumulation=1)
     trainer.train = lambda resume_from_checkpoint: None
     with pytest.raises(TrainingError, match="did not change"):
-        recipe._fit(trainer, RunFolder(tmp_path), MetricsFile(tmp_path / "m.jsonl"), resume=False, say=lambda text: None)
+        recipe._fit(
+            trainer,
+            RunFolder(tmp_path),
+            MetricsFile(tmp_path / "m.jsonl"),
+            resume=False,
+            say=lambda text: None,
+            command=["loren", "train"],
+        )

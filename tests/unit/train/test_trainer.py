@@ -19,7 +19,7 @@ from loren.models.chat import ChatRenderer
 from loren.models.lengths import RenderedRow, render_rows
 from loren.models.loading import load_model, load_tokenizer
 from loren.train.batches import StepSampler
-from loren.train.execution import Execution
+from loren.train.execution import LOSS_PATH, Execution
 from loren.train.metrics import MetricsFile, read_metrics
 from loren.train.progress import TrainingProgress
 from loren.train.trainer import LorenTrainer, as_dataset, peft_config, sft_config
@@ -52,7 +52,7 @@ def build(
         lora=LoraConfig(**{"lora_dropout": 0.0, **(lora or {})}),
         train=TrainConfig(**{"max_steps": 4, "learning_rate": 1e-3, "save_steps": 100, "eval_steps": 100, **(train or {})}),
     )
-    execution = Execution("cpu", "float32", 1, micro, accumulation, 1, "label_positions")
+    execution = Execution("cpu", "float32", 1, micro, accumulation, 1, LOSS_PATH, torch.__version__, "any")
     model = load_model(base, dtype="float32")
     data = rows or rendered(base)
     folder.mkdir(parents=True, exist_ok=True)
@@ -190,8 +190,6 @@ def test_training_stops_itself(tiny_base: Path, tmp_path: Path, train: dict[str,
         model.get_base_model().lm_head.bias = torch.nn.Parameter(torch.full((head.shape[0],), -1e4), requires_grad=False)
         with torch.no_grad():
             model.get_base_model().lm_head.bias[token] = 1e4
-        for item in trainer.train_dataset:
-            item["labels"] = [token if label != -100 else -100 for label in item["labels"]]
         from datasets import Dataset
 
         trainer.train_dataset = Dataset.from_list([
@@ -252,7 +250,7 @@ def test_losses_equal_trls_own(tiny_base: Path, tmp_path: Path, lora: dict[str, 
     config = RunConfig(
         lora=LoraConfig(**{"lora_dropout": 0.0, **lora}), train=TrainConfig(max_steps=6, learning_rate=1e-3, eval_steps=100)
     )
-    args = sft_config(config, Execution("cpu", "float32", 1, 4, 2, 1, "label_positions"), tmp_path / "theirs")
+    args = sft_config(config, Execution("cpu", "float32", 1, 4, 2, 1, LOSS_PATH, torch.__version__, "any"), tmp_path / "theirs")
     args.save_strategy = "no"
     args.eval_strategy = "no"
     PlainTRL.lengths = tuple(len(item.rendered.input_ids) for item in rows)

@@ -1,0 +1,131 @@
+"""What a run is made of, before a model is loaded: the folder, the rows, and what forbids to start or to resume."""
+# pyright: basic
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loren.config import RunConfig
+from loren.data.load import LoadedRows, load_rows
+from loren.data.rows import Row
+from loren.data.split import Split, golden_leaks
+from loren.errors import DataContractError, Problem, RunFolderError
+from loren.models.chat import ChatRenderer
+from loren.models.lengths import Dropped, RenderedRow, enforce_max_length, render_rows
+from loren.provenance.manifest import verify_manifest
+from loren.runs.files import is_leftover, read_json
+from loren.runs.folder import LOCK, RunFolder
+from loren.task.definition import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rendered rows of a run and what the files say about them."""
+
+    train: list[RenderedRow]
+    validation: list[RenderedRow]
+    loaded: LoadedRows
+    split: Split
+    ledger: list[Dropped]
+    system_prompt: str
+    language: str
+
+
+def refuse_existing(run: RunFolder, *, resume: bool) -> None:
+    """A run folder is never overwritten.
+
+    Raises:
+        RunFolderError: it exists and ``resume`` was not asked for, or it holds something else.
+    """
+    names = [path.name for path in run.path.iterdir()] if run.path.exists() else []
+    if all(name == LOCK or is_leftover(name) for name in names):  # a process that was killed before it wrote a word
+        return
+    if not run.config.is_file():
+        raise RunFolderError(f"{run.path}: expected an empty folder or a run, found other files", hint="choose another output_dir")
+    if not resume:
+        raise RunFolderError(f"{run.path}: the run exists", hint="--resume continues it; or choose another output_dir")
+
+
+def refuse_golden_leaks(split: Split, task: Task | None, file: Path) -> None:
+    """No golden question or situation may be trained on, nor choose a checkpoint.
+
+    Raises:
+        DataContractError: names every leaking row with both line numbers.
+    """
+    if task is None or not task.golden_path.is_file():
+        return
+    golden = load_rows(task.golden_path, task, minimum_rows=0)
+    problems = golden_leaks([*split.train, *split.validation], golden.rows, file=file.name, golden_file=task.golden_path.name)
+    if problems:
+        raise DataContractError(
+            f"{file}: {len(problems)} row(s) are golden questions or share their situation",
+            problems=problems,
+            hint="take these rows out of the training file: a golden set that was trained on measures memory",
+        )
+
+
+def is_finished(run: RunFolder, config: RunConfig, data_sha256: str) -> bool:
+    """Whether the run was trained to its end from the same configuration and data; its artifact is verified.
+
+    Raises:
+        RunFolderError: it was made from another configuration or other data.
+        IntegrityError: the artifact does not match its manifest.
+    """
+    if not run.config.is_file():
+        return False
+    refuse_changes(run, config, data_sha256)
+    if "train" not in run.read_stages() or not run.adapter.is_dir():
+        return False
+    verify_manifest(run.adapter)
+    return True
+
+
+def refuse_changes(run: RunFolder, config: RunConfig, data_sha256: str) -> None:
+    """Resuming is only meant for the same configuration on the same bytes.
+
+    Raises:
+        RunFolderError: names every key that differs.
+    """
+    stored = read_json(run.config)
+    before, now = _flat(stored.get("values")), _flat(config.model_dump(mode="json"))
+    problems = [
+        Problem(key, f"the run has {before.get(key)!r}, this command {now.get(key)!r}")
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if run.split.is_file() and read_json(run.split).get("source_sha256") != data_sha256:
+        problems.append(Problem(str(config.data.path), "the run was started from a file with another sha256"))
+    if problems:
+        raise RunFolderError(
+            f"{run.path}: can't resume with other inputs", problems=problems, hint="choose another output_dir for a new run"
+        )
+
+
+def render(config: RunConfig, task: Task | None, loaded: LoadedRows, split: Split, renderer: ChatRenderer) -> Rows:
+    """Rows of the split -> token ids and labels, those that are too long left out or refused.
+
+    Raises:
+        DataContractError: a row does not fit max_length, or no row of a split is left.
+        ChatTemplateError: the template can't render a row faithfully.
+    """
+    system_prompt = task.system_prompt if task and task.system_in_training else ""
+    file = config.data.path.name
+    kept: dict[str, list[RenderedRow]] = {}
+    ledger: list[Dropped] = []
+    rendered = render_rows(renderer, [*split.train, *split.validation], system_prompt=system_prompt, file=file)
+    fitting, ledger = enforce_max_length(rendered, config.data.max_length, over_length=config.data.over_length, file=file)
+    names: dict[str, list[Row]] = {"train": split.train, "validation": split.validation}
+    for name, rows in names.items():
+        lines = {row.line for row in rows}
+        kept[name] = [item for item in fitting if item.row.line in lines]
+        if not kept[name]:
+            raise DataContractError(f"{file}: no {name} row is left", hint="raise data.max_length or data.eval_ratio")
+    return Rows(kept["train"], kept["validation"], loaded, split, ledger, system_prompt, task.language if task else "")
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix.rstrip("."): value}
+    return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{prefix}{name}.").items()}
