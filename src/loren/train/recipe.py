@@ -201,7 +201,8 @@ def _fit(trainer: LorenTrainer, run: RunFolder, metrics: MetricsFile, *, resume:
     started = time.perf_counter()
     with stop_on_signals() as trainer.stop:
         try:
-            trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+            if latest is None or not trainer.restore_finished(latest):
+                trainer.train(resume_from_checkpoint=str(latest) if latest else None)
         except RuntimeError as error:
             if processes.count == 1 or not is_lost_process(error):
                 raise

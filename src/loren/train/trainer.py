@@ -19,7 +19,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, TrainerState
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -31,7 +31,7 @@ from loren.models.lengths import RenderedRow
 from loren.provenance.manifest import write_manifest
 from loren.runs.files import staged_folder
 from loren.train.batches import RightPadCollator, StepSampler
-from loren.train.checkpoints import rotate_checkpoints, storage_errors
+from loren.train.checkpoints import TRAINER_STATE, rotate_checkpoints, storage_errors
 from loren.train.execution import Execution
 from loren.train.loss import attach_label_loss
 from loren.train.metrics import MetricsFile, StepMeter, require_finite
@@ -262,6 +262,19 @@ class LorenTrainer(SFTTrainer):
         }
         self._metrics_file.hold(line)
         self._progress.step(step, loss=line["loss"], tokens=line["tokens"], seconds=line["seconds"])
+
+    def restore_finished(self, checkpoint: Path) -> bool:
+        """Take over weights and state of a checkpoint after the last step; the Trainer would train one step more.
+
+        Returns:
+            Whether it is such a checkpoint; if not, nothing was done.
+        """
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE))
+        if state.global_step < state.max_steps:
+            return False
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = state
+        return True
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._stage or self.args.output_dir)
