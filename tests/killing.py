@@ -90,10 +90,8 @@ def main(project: Path, kills: int, seed: int) -> None:
     while killed < kills or not finished:
         is_save = killed % 3 == 0 and killed < kills
         child = start(project, rng.randint(1, 120) if is_save else None)
-        if is_save or killed >= kills:
-            code = wait(child)
-        else:
-            code = kill_later(child, run / "metrics.jsonl", rng.uniform(0, lasted / 2))
+        is_left_alone = is_save or killed >= kills
+        code = wait(child) if is_left_alone else kill_later(child, run / "metrics.jsonl", rng.uniform(0, lasted / 2))
         assert code in {0, -signal.SIGKILL}, (project / "log.txt").read_text()
         killed += code != 0
         in_save += code != 0 and is_save

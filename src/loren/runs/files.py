@@ -198,7 +198,11 @@ def _publish(stage: Path, target: Path) -> None:
         old = target.with_name(f".{target.name}{_OLD}")
         shutil.rmtree(old, ignore_errors=True)
         os.replace(target, old)
-        os.replace(stage, target)
+        try:
+            os.replace(stage, target)
+        except OSError:
+            os.replace(old, target)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     else:
         os.replace(stage, target)

@@ -22,6 +22,7 @@ from loren.provenance.manifest import write_manifest
 from loren.runs.files import Json, encode_json, staged_folder, write_json, write_text
 from loren.runs.folder import METADATA
 from loren.train.card import model_card
+from loren.train.checkpoints import storage_errors
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -41,7 +42,7 @@ def save_artifact(folder: Path, *, model: Any, tokenizer: PreTrainedTokenizerBas
         StorageError: the disk refused.
     """
     is_adapter = hasattr(model, "peft_config")
-    with staged_folder(folder) as stage:
+    with storage_errors(folder), staged_folder(folder) as stage:
         model.save_pretrained(str(stage), safe_serialization=True)
         if is_adapter:
             _sort_adapter_config(stage / ADAPTER_CONFIG)

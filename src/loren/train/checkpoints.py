@@ -17,7 +17,14 @@ from loren.runs.files import read_json
 
 TRAINER_STATE = "trainer_state.json"
 """The Trainer's record in a checkpoint; its global_step is the step that the folder is named after."""
-_NATIVE_WRITE_FAILURES = ("PytorchStreamWriter", "file write failed", "inline_container")
+_NATIVE_WRITE_FAILURES = (
+    "PytorchStreamWriter",
+    "iostream error",
+    "file write failed",
+    "inline_container",
+    "unexpected pos",
+    "(os error ",
+)
 """How torch's writer, which is C++ and knows no OSError, says that the disk refused."""
 
 _NAME = re.compile(r"checkpoint-(\d+)")

@@ -173,15 +173,21 @@ class LorenTrainer(SFTTrainer):
                 parameter.data = parameter.data.float()
         attach_label_loss(self.model.get_base_model() if lora is not None else self.model)  # pyright: ignore[reportArgumentType, reportOptionalMemberAccess, reportCallIssue, reportAttributeAccessIssue]
 
+    def _run_epoch(self, model: Any, epoch: int, *args: Any, **kwargs: Any) -> None:
+        # With several processes and a resume, accelerate's wrappers hide the sampler from the Trainer's own call.
+        self._sampler.set_epoch(epoch)
+        super()._run_epoch(model, epoch, *args, **kwargs)
+
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
         at_once = self.args.per_device_train_batch_size * self.args.world_size
-        return StepSampler(
+        self._sampler = StepSampler(
             self._lengths,
             seed=self.args.seed,
             rows_per_step=at_once * self.args.gradient_accumulation_steps,
             # One process may end with a smaller batch; several must all have their share of the last one.
             multiple_of=at_once if self.args.world_size > 1 else 1,
         )
+        return self._sampler
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -249,8 +255,10 @@ class LorenTrainer(SFTTrainer):
             return
         step = self.state.global_step
         amounts: dict[str, Any] = self._meter.take()
-        shared = ("tokens", "label_tokens", "cpu_seconds")
-        amounts.update(zip(shared, self.processes.sum([amounts[name] for name in shared]), strict=True))
+        tokens, label_tokens, cpu_seconds = self.processes.sum([
+            float(amounts[name]) for name in ("tokens", "label_tokens", "cpu_seconds")
+        ])
+        amounts |= {"tokens": int(tokens), "label_tokens": int(label_tokens), "cpu_seconds": round(cpu_seconds, 6)}
         line = {
             "step": step,
             "loss": require_finite("the training loss", logs["loss"], step),
