@@ -17,7 +17,7 @@ from loren.data.rows import Row
 from loren.data.split import Split, golden_leaks, split_rows
 from loren.errors import ConfigError, DataContractError, Problem, RunFolderError, TrainingError
 from loren.models.chat import ChatRenderer
-from loren.models.generate import stop_token_ids
+from loren.models.generate import refuse_foreign_tokens, stop_token_ids
 from loren.models.lengths import Dropped, RenderedRow, enforce_max_length, render_rows, token_statistics
 from loren.models.loading import Fetching, LocalBase, load_model, load_tokenizer, locate_base
 from loren.provenance.digests import sha256_json
@@ -253,12 +253,14 @@ def _check_model(config: RunConfig, model: Any, tokenizer: Any, renderer: ChatRe
 
     Raises:
         ConfigError: max_length exceeds the model's context.
+        ModelLoadError: the rows have a token that the model has no embedding for.
         TrainingError: the model would not stop at the template's end-of-turn token.
     """
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if context and config.data.max_length > context:
         problem = Problem("data.max_length", f"expected at most {context}, the model's context; got {config.data.max_length}")
         raise ConfigError("configuration: 1 problem", problems=[problem])
+    refuse_foreign_tokens(model, tokenizer, renderer.highest_id)
     stops = stop_token_ids(model, tokenizer)
     if not renderer.stop_ids <= stops:
         wrong = ", ".join(repr(tokenizer.decode([token])) for token in sorted(renderer.stop_ids - stops))

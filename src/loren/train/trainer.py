@@ -24,6 +24,7 @@ from loren.config import RunConfig
 from loren.config.lora import LoraConfig
 from loren.errors import ConfigError, Problem, TrainingError
 from loren.models.chat import IGNORED
+from loren.models.generate import filler_id
 from loren.models.lengths import RenderedRow
 from loren.provenance.manifest import write_manifest
 from loren.runs.files import staged_folder
@@ -150,7 +151,7 @@ class LorenTrainer(SFTTrainer):
             processing_class=tokenizer,
             train_dataset=as_dataset(train_rows),
             eval_dataset=as_dataset(eval_rows),
-            data_collator=RightPadCollator(int(tokenizer.pad_token_id or 0)),  # pyright: ignore[reportArgumentType]
+            data_collator=RightPadCollator(filler_id(model, tokenizer)),
             peft_config=lora,
             callbacks=[_StepClock(self)],
         )
