@@ -170,17 +170,18 @@ def common_prefix(rows: Sequence[list[int]]) -> int:
 
 def stop_token_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Every token at which generation ends: the generation_config's, the model's and the tokenizer's."""
-    found: set[int] = set()
-    for value in (
-        getattr(model.generation_config, "eos_token_id", None),
-        getattr(model.config, "eos_token_id", None),
-        tokenizer.eos_token_id,
-    ):
-        if isinstance(value, int):
-            found.add(value)
-        elif value is not None:
-            found.update(int(token) for token in value)
-    return found
+    return plain_stop_ids(model) | _token_ids(getattr(model.config, "eos_token_id", None)) | _token_ids(tokenizer.eos_token_id)
+
+
+def plain_stop_ids(model: Any) -> set[int]:
+    """The tokens at which transformers' own ``generate`` ends: it asks the generation_config alone."""
+    return _token_ids(getattr(model.generation_config, "eos_token_id", None))
+
+
+def _token_ids(value: Any) -> set[int]:
+    if value is None:
+        return set()
+    return {value} if isinstance(value, int) else {int(token) for token in value}
 
 
 def filler_id(model: Any, tokenizer: PreTrainedTokenizerBase) -> int:

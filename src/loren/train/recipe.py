@@ -17,7 +17,7 @@ from loren.data.rows import Row
 from loren.data.split import Split, golden_leaks, split_rows
 from loren.errors import ConfigError, DataContractError, Problem, RunFolderError, TrainingError
 from loren.models.chat import ChatRenderer
-from loren.models.generate import refuse_foreign_tokens, stop_token_ids
+from loren.models.generate import plain_stop_ids, refuse_foreign_tokens, stop_token_ids
 from loren.models.lengths import Dropped, RenderedRow, enforce_max_length, render_rows, token_statistics
 from loren.models.loading import Fetching, LocalBase, load_model, load_tokenizer, locate_base
 from loren.provenance.digests import sha256_json
@@ -101,6 +101,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
         trust_remote_code=config.trust_remote_code,
     )
     _check_model(config, model, tokenizer, renderer)
+    _warn_of_stops(model, tokenizer, renderer, say)
     base_record = base_facts(base, trust_remote_code=config.trust_remote_code)
     lora = peft_config(config.lora, model, str(base_record["name_or_path"])) if config.train.method == "lora" else None
     metrics = MetricsFile(run.metrics)
@@ -268,6 +269,13 @@ def _check_model(config: RunConfig, model: Any, tokenizer: Any, renderer: ChatRe
             f"the chat template ends turns with {wrong}, at which the model does not stop",
             hint="set eos_token in the base model's generation_config.json to the template's end-of-turn token",
         )
+
+
+def _warn_of_stops(model: Any, tokenizer: Any, renderer: ChatRenderer, say: Say) -> None:
+    """Loren also stops at the tokenizer's eos; plain transformers and PEFT do not, and would run on."""
+    if missing := renderer.stop_ids - plain_stop_ids(model):
+        names = ", ".join(repr(tokenizer.decode([token])) for token in sorted(missing))
+        say(f"warning: outside Loren pass eos_token_id={sorted(missing)} ({names}): the base's generation_config.json lacks it")
 
 
 def _fit(trainer: LorenTrainer, run: RunFolder, metrics: MetricsFile, *, resume: bool, say: Say) -> float:

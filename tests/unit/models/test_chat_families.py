@@ -105,7 +105,7 @@ def same(left: str, right: str) -> bool:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_every_ordinary_conversation_is_rendered_exactly(name: str, data: st.DataObject) -> None:
     messages = data.draw(conversations(CLEAN, system=name in SYSTEM_TURNS))
@@ -113,7 +113,7 @@ def test_every_ordinary_conversation_is_rendered_exactly(name: str, data: st.Dat
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_other_is_rendered_exactly_or_refused_by_name(name: str, data: st.DataObject) -> None:
     messages = data.draw(conversations(WILD, system=name in SYSTEM_TURNS))
