@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from families import FAMILIES, TEMPLATES, family_tokenizer
 from loren.data.rows import Message
@@ -203,13 +203,13 @@ def test_a_generated_reply_has_no_blank_of_the_templates_own() -> None:
 
 
 def test_a_generated_reply_is_not_cleaned_up() -> None:
-    """Llama-3's configuration asks for a clean-up that turns "a , b" into "a, b"."""
-    own = copy.deepcopy(family_tokenizer("llama"))
-    own.clean_up_tokenization_spaces = True
-    chat = ChatRenderer(own, "llama")
-    rendered = chat.render([Message("user", "a"), Message("assistant", "Vâng , bạn 's nhé .")], place="f:1")
-    ((start, end),) = spans(rendered)
-    assert chat.reply_text(rendered.labels[start : end - 1]) == "Vâng , bạn 's nhé ."
+    """A configuration may ask for a clean-up that turns "a , b" into "a, b"; transformers 5 heeds it where the model is not BPE."""
+    tokenizer = ByT5Tokenizer(extra_ids=0, extra_special_tokens=["<|im_start|>", "<|im_end|>"], clean_up_tokenization_spaces=True)
+    tokenizer.chat_template = family_tokenizer("smollm").chat_template
+    reply = "Vâng , bạn 's nhé ."
+    tokens = tokenizer(reply, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(tokens) != reply
+    assert ChatRenderer(tokenizer, "bytes").reply_text(tokens) == reply
 
 
 def test_several_templates_without_a_default_are_no_template() -> None:
