@@ -2,14 +2,16 @@
 
 The mask is derived by rendering prefixes and comparing tokens, so the template needs no ``{% generation %}`` block: the tokens
 of ``messages[:i]`` with the generation prompt, then those up to the end of assistant turn i, must both be prefixes of the whole
-row's tokens; what lies between them is the turn and its end-of-turn token, and becomes labels. Where a template makes this
-impossible the row is refused, never approximated.
+row's tokens; what lies between them is the turn and its end-of-turn token, and becomes labels. Those tokens, decoded as generation
+decodes them, must be the target. Where template or tokenizer make this impossible the row is refused, never approximated.
 """
 # pyright: basic
 
 from __future__ import annotations
 
 import datetime
+import functools
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,8 @@ IGNORED = -100
 """Label of a position that is not trained (torch's and TRL's convention)."""
 PINNED_DATE = datetime.date(2024, 7, 26)
 """The date that templates such as Llama-3's insert: a row must not change from day to day."""
+_ANOTHER = "change the row, or take another base model"
+_NO_SYSTEM = "write the system prompt into the first user turn, or take another base model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,18 @@ class ChatRenderer:
             name: what errors call the template, usually the base model.
 
         Raises:
-            ModelLoadError: the tokenizer has no chat template.
+            ModelLoadError: the tokenizer has no chat template, or several and none of them is the default.
         """
-        if not getattr(tokenizer, "chat_template", None):
+        template = getattr(tokenizer, "chat_template", None)
+        if not template:
             raise ModelLoadError(
                 f"{name}: expected a tokenizer with a chat template, found none",
                 hint="take the instruct variant of the model, which has one",
+            )
+        if isinstance(template, dict) and "default" not in template:
+            raise ModelLoadError(
+                f"{name}: expected one chat template or one named default, found {len(template)} of other names",
+                hint="save the one that you mean as chat_template.jinja in the model's folder",
             )
         self._tokenizer = tokenizer
         self._name = name
@@ -65,6 +75,8 @@ class ChatRenderer:
         self.special_tokens = sorted(added | set(tokenizer.all_special_tokens), key=len, reverse=True)
         self.stop_ids: set[int] = set()
         """End-of-turn tokens that became labels so far; training fails if the model would not stop at them."""
+        self.highest_id = 0
+        """The highest token id rendered so far; training fails if the model has no embedding for it."""
 
     def render(self, messages: Sequence[Message], *, place: str) -> Rendered:
         """Tokens and labels of a whole conversation.
@@ -74,7 +86,7 @@ class ChatRenderer:
             place: file and line, for errors.
 
         Raises:
-            ChatTemplateError: the text holds a special token, or the template makes exact labels impossible.
+            ChatTemplateError: the text holds a special token, or template or tokenizer make exact labels impossible.
         """
         self._refuse_special_text(messages, place)
         text = self._text(messages, place)
@@ -86,12 +98,17 @@ class ChatRenderer:
                 labels[start:end] = ids[start:end]
         if all(label == IGNORED for label in labels):
             raise self._error(place, "expected at least one label token, found none")
+        self.highest_id = max(self.highest_id, *ids)
         return Rendered(ids, labels)
 
     def prompt_ids(self, messages: Sequence[Message], *, place: str) -> list[int]:
         """Tokens of a prompt, with the generation prompt; special tokens in its text are neutralised."""
         clean = [Message(message.role, self.neutralise(message.content)) for message in messages]
         return self._encode(self._text(clean, place, generation=True))
+
+    def reply_text(self, tokens: Sequence[int]) -> str:
+        """A reply's tokens, without the end-of-turn token, as text: what the template would be given to write them."""
+        return self._decode(tokens).removeprefix(self._lead)
 
     def neutralise(self, text: str) -> str:
         """Break every special-token string in ``text`` with a space, so that a customer can't end the turn."""
@@ -118,26 +135,57 @@ class ChatRenderer:
         """Token positions [start, end) of the last turn's text and end-of-turn token."""
         prompt = self._text(messages[:-1], place, generation=True)
         if not text.startswith(prompt):
-            raise self._error(place, "expected the generation prompt to be a prefix of the training text, found another text")
+            raise self._changed_prompt(messages, place)
         rest = text[len(prompt) :]
-        content = messages[-1].content
-        if not rest.startswith(content):
-            content = content.strip()  # many templates trim; the model must learn what the template writes
-            if not rest.startswith(content):
-                raise self._error(place, "expected the assistant's text as it stands, found that the template changes it")
-        stop = self._stop_token(rest[len(content) :], place)
-        closed = prompt + rest[: len(content) + len(stop)]
+        lead, reply = self._written_reply(rest, messages[-1].content, place)
+        stop = self._stop_token(rest[len(lead + reply) :], place)
+        closed = prompt + lead + reply + stop
         prompt_ids, closed_ids = self._encode(prompt), self._encode(closed)
-        if ids[: len(prompt_ids)] != prompt_ids:
+        start, end = len(prompt_ids), len(closed_ids)
+        if ids[:start] != prompt_ids:
             raise self._error(
                 place,
                 "expected the generation prompt's tokens at the start of the row's, found that they merge with the reply "
                 "(a reply that begins with white space does that)",
             )
-        if ids[: len(closed_ids)] != closed_ids:
+        if ids[:end] != closed_ids:
             raise self._error(place, "expected the end-of-turn token to stand alone, found that it merges with what follows")
+        read = self._decode(closed_ids[start : end - 1]).removeprefix(lead)
+        gap = stop[: len(stop) - len(stop.lstrip())]
+        if not (_same_text(read, reply) or _same_text(read, reply + gap)):
+            raise self._error(
+                place,
+                "expected tokens that read back as the assistant's text, found that the tokenizer loses or changes part of it "
+                "(characters that it does not know, white space at an end)",
+            )
         self.stop_ids.add(closed_ids[-1])
-        return len(prompt_ids), len(closed_ids)
+        return start, end
+
+    def _written_reply(self, rest: str, content: str, place: str) -> tuple[str, str]:
+        """(white space that the template puts before the reply, as Mistral's does; the reply as the template writes it)."""
+        blank = len(rest) - len(rest.lstrip())
+        for reply in (content, content.strip()):  # many templates trim; the model must learn what the template writes
+            lead = blank - (len(reply) - len(reply.lstrip()))
+            if lead >= 0 and rest.startswith(reply, lead):
+                return rest[:lead], reply
+        raise self._error(place, "expected the assistant's text as it stands, found that the template changes it")
+
+    @functools.cached_property
+    def _lead(self) -> str:
+        """What the template puts before every reply; empty where it can't be asked."""
+        turns = (Message("user", "a"), Message("assistant", "b"))
+        try:
+            prompt, text = self._rendered(turns[:1], generation=True), self._rendered(turns)
+        except Exception:  # a template is foreign code: it raises what it likes
+            return ""
+        lead, found, _ = text.removeprefix(prompt).partition("b")
+        return lead if found and text.startswith(prompt) and not lead.strip() else ""
+
+    def _changed_prompt(self, messages: Sequence[Message], place: str) -> ChatTemplateError:
+        if messages[0].role == "system":
+            message = "expected the system turn in training as in generation, found that the template moves or drops it"
+            return self._error(place, message, hint=_NO_SYSTEM)
+        return self._error(place, "expected the generation prompt to be a prefix of the training text, found another text")
 
     def _stop_token(self, tail: str, place: str) -> str:
         """The text from the end of the reply to the end of the first special token."""
@@ -150,24 +198,46 @@ class ChatRenderer:
         return tail[: position + len(token)]
 
     def _text(self, messages: Sequence[Message], place: str, *, generation: bool = False) -> str:
-        turns = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            rendered = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation, **self._clock)
+            return self._rendered(messages, generation=generation)
         except Exception as error:  # a template is foreign code: jinja2 and raise_exception raise what they like
-            roles = ", ".join(message.role for message in messages)
-            message = f"expected a template that takes the turns {roles}, found {type(error).__name__}"
-            raise self._error(place, message) from error
-        return str(rendered)
+            raise self._refused(messages, place, error, generation=generation) from error
+
+    def _refused(self, messages: Sequence[Message], place: str, error: Exception, *, generation: bool) -> ChatTemplateError:
+        if messages[0].role == "system" and len(messages) > 1:
+            try:
+                self._rendered(messages[1:], generation=generation)
+            except Exception:  # it is not the system turn
+                pass
+            else:
+                message = f"expected a template that takes a system turn, found that it refuses one ({type(error).__name__})"
+                return self._error(place, message, hint=_NO_SYSTEM)
+        roles = ", ".join(message.role for message in messages)
+        return self._error(place, f"expected a template that takes the turns {roles}, found {type(error).__name__}")
+
+    def _rendered(self, messages: Sequence[Message], *, generation: bool = False) -> str:
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation, **self._clock)
+        return str(text)
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])  # pyright: ignore[reportArgumentType]
 
-    def _error(self, place: str, message: str) -> ChatTemplateError:
+    def _decode(self, tokens: Sequence[int]) -> str:
+        # Some tokenizers' configurations ask for a clean-up that deletes spaces before punctuation; a reply is not ours to edit.
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _error(self, place: str, message: str, *, hint: str = _ANOTHER) -> ChatTemplateError:
         return ChatTemplateError(
             f"the chat template of {self._name} can't render a row exactly",
             problems=[Problem(place, message, "chat-template")],
-            hint="change the row, or take another base model",
+            hint=hint,
         )
+
+
+def _same_text(left: str, right: str) -> bool:
+    """Equal as a reader sees it: a tokenizer may compose letters and their marks (NFC), as Qwen's does."""
+    return left == right or unicodedata.normalize("NFC", left) == unicodedata.normalize("NFC", right)
 
 
 def pin_date(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from loren.data.rows import Message
+from loren.errors import ModelLoadError
 from loren.models.chat import ChatRenderer
 from loren.models.protocol import Completion, Prompt
 from loren.runs.files import Json
@@ -44,6 +45,7 @@ class HuggingFaceGenerator:
 
         Raises:
             ChatTemplateError: the template can't render a prompt.
+            ModelLoadError: a prompt has a token that the model has no embedding for.
         """
         window = self._batch_size * _WINDOW_BATCHES
         for start in range(0, len(prompts), window):
@@ -52,6 +54,7 @@ class HuggingFaceGenerator:
                 self._renderer.prompt_ids([Message(role, text) for role, text in prompt.turns], place=f"prompt {prompt.id}")  # pyright: ignore[reportArgumentType]
                 for prompt in part
             ]
+            refuse_foreign_tokens(self._model, self._tokenizer, max(max(row) for row in ids))
             order = sorted(range(len(part)), key=lambda index: len(ids[index]))
             done: dict[int, Completion] = {}
             for first in range(0, len(order), self._batch_size):
@@ -68,7 +71,7 @@ class HuggingFaceGenerator:
         return [
             Completion(
                 id=prompt.id,
-                text=self._tokenizer.decode(row.tokens[:-1] if row.ended else row.tokens, skip_special_tokens=True),  # pyright: ignore[reportArgumentType]
+                text=self._renderer.reply_text(row.tokens[:-1] if row.ended else row.tokens),
                 finish_reason="stop" if row.ended else "length",
                 prompt_tokens=len(prompt_ids),
                 completion_tokens=len(row.tokens),
@@ -114,7 +117,7 @@ class HuggingFaceGenerator:
             cache.batch_repeat_interleave(len(ids))
         own = [row[shared:] for row in ids]
         width = max(map(len, own))
-        pad = int(self._tokenizer.pad_token_id or 0)  # pyright: ignore[reportArgumentType]
+        pad = filler_id(self._model, self._tokenizer)
         mask = torch.tensor([[1] * shared + [0] * (width - len(row)) + [1] * len(row) for row in own], device=device)
         return _Batch(
             input_ids=torch.tensor([[pad] * (width - len(row)) + row for row in own], device=device),
@@ -167,14 +170,36 @@ def common_prefix(rows: Sequence[list[int]]) -> int:
 
 def stop_token_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Every token at which generation ends: the generation_config's, the model's and the tokenizer's."""
-    found: set[int] = set()
-    for value in (
-        getattr(model.generation_config, "eos_token_id", None),
-        getattr(model.config, "eos_token_id", None),
-        tokenizer.eos_token_id,
-    ):
-        if isinstance(value, int):
-            found.add(value)
-        elif value is not None:
-            found.update(int(token) for token in value)
-    return found
+    return plain_stop_ids(model) | _token_ids(getattr(model.config, "eos_token_id", None)) | _token_ids(tokenizer.eos_token_id)
+
+
+def plain_stop_ids(model: Any) -> set[int]:
+    """The tokens at which transformers' own ``generate`` ends: it asks the generation_config alone."""
+    return _token_ids(getattr(model.generation_config, "eos_token_id", None))
+
+
+def _token_ids(value: Any) -> set[int]:
+    if value is None:
+        return set()
+    return {value} if isinstance(value, int) else {int(token) for token in value}
+
+
+def filler_id(model: Any, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that fills batches up: the pad token, or 0 where there is none, or none that the model has an embedding for."""
+    pad = tokenizer.pad_token_id
+    return pad if isinstance(pad, int) and pad < len(model.get_input_embeddings().weight) else 0
+
+
+def refuse_foreign_tokens(model: Any, tokenizer: PreTrainedTokenizerBase, highest_id: int) -> None:
+    """Refuse tokens that the model has no embedding for: added to the tokenizer, but never to the model.
+
+    Raises:
+        ModelLoadError: ``highest_id`` is beyond the embeddings.
+    """
+    rows = len(model.get_input_embeddings().weight)
+    if highest_id >= rows:
+        token = tokenizer.convert_ids_to_tokens(highest_id)
+        raise ModelLoadError(
+            f"the model has embeddings for {rows} tokens, the text needs token {highest_id} ({token!r}), which was added later",
+            hint="model.resize_token_embeddings(len(tokenizer)), and save model and tokenizer as a new base",
+        )

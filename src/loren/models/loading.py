@@ -86,7 +86,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     except (OSError, ValueError, ImportError) as error:
         raise ModelLoadError(
             f"{folder}: expected a tokenizer, found {type(error).__name__}",
-            hint="the folder needs tokenizer.json and its config",
+            hint="it needs tokenizer.json and its config; with only a SentencePiece file: pip install sentencepiece protobuf",
         ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # our batches mask by position, so pad = eos hides no label

@@ -27,6 +27,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5"})
 _NOT_WEIGHTS = frozenset({"training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth"})
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+_BYTE_TOKENIZERS = frozenset({"ByT5Tokenizer", "PerceiverTokenizer"})
+"""Tokenizers that are code of transformers alone: bytes need no vocabulary file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def check_folder(folder: Path, *, trust_remote_code: bool) -> None:
     if "config.json" not in names:
         found = "an adapter, which needs its base" if "adapter_config.json" in names else "none"
         problems.append(Problem(f"{folder}/config.json", f"expected a model's config, found {found}"))
-    if not any(name in names for name in _TOKENIZERS):
+    if not any(name in names for name in _TOKENIZERS) and not _is_byte_tokenizer(folder, names):
         problems.append(Problem(str(folder), f"expected a tokenizer ({', '.join(_TOKENIZERS)}), found none"))
     if not weight_files(folder):
         problems += _missing_weights(folder, names)
@@ -111,6 +113,11 @@ def check_folder(folder: Path, *, trust_remote_code: bool) -> None:
         problems += _code(folder, names)
     if problems:
         raise ModelLoadError(f"{folder}: the base model can't be used", problems=problems, hint=_hint(problems))
+
+
+def _is_byte_tokenizer(folder: Path, names: list[str]) -> bool:
+    config = "tokenizer_config.json"
+    return config in names and read_model_json(folder / config).get("tokenizer_class") in _BYTE_TOKENIZERS
 
 
 def _missing_weights(folder: Path, names: list[str]) -> list[Problem]:

@@ -162,10 +162,10 @@ def clear_leftovers(folder: Path) -> list[str]:
     Raises:
         StorageError: the disk refused.
     """
-    found: list[Path] = []
-    inner = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()] if folder.is_dir() else []
-    for place in (folder, *inner):
-        found += [path for path in place.iterdir() if is_leftover(path.name)]
+    found = [path for path in folder.iterdir() if is_leftover(path.name)]
+    for place in folder.iterdir():
+        if place.is_dir() and not place.is_symlink() and place not in found:
+            found += [path for path in place.iterdir() if is_leftover(path.name)]
     try:
         for path in found:
             target = path.with_name(path.name[1 : -len(_OLD)]) if path.name.endswith(_OLD) else None

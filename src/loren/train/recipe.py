@@ -15,7 +15,7 @@ from loren.data.load import load_rows
 from loren.data.split import split_rows
 from loren.errors import ConfigError, Problem, TrainingError, TrainingInterrupted
 from loren.models.chat import ChatRenderer
-from loren.models.generate import stop_token_ids
+from loren.models.generate import plain_stop_ids, refuse_foreign_tokens, stop_token_ids
 from loren.models.lengths import RenderedRow, token_statistics
 from loren.models.loading import Fetching, LocalBase, load_model, load_tokenizer, locate_base
 from loren.provenance.digests import sha256_json
@@ -95,6 +95,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
             trust_remote_code=config.trust_remote_code,
         )
         _check_model(config, model, tokenizer, renderer)
+        _warn_of_stops(model, tokenizer, renderer, say)
         base_record = base_facts(base, trust_remote_code=config.trust_remote_code)
         lora = peft_config(config.lora, model, str(base_record["name_or_path"])) if config.train.method == "lora" else None
         metrics = MetricsFile(run.metrics, is_writer=processes.is_main)
@@ -163,12 +164,14 @@ def _check_model(config: RunConfig, model: Any, tokenizer: Any, renderer: ChatRe
 
     Raises:
         ConfigError: max_length exceeds the model's context.
+        ModelLoadError: the rows have a token that the model has no embedding for.
         TrainingError: the model would not stop at the template's end-of-turn token.
     """
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if context and config.data.max_length > context:
         problem = Problem("data.max_length", f"expected at most {context}, the model's context; got {config.data.max_length}")
         raise ConfigError("configuration: 1 problem", problems=[problem])
+    refuse_foreign_tokens(model, tokenizer, renderer.highest_id)
     stops = stop_token_ids(model, tokenizer)
     if not renderer.stop_ids <= stops:
         wrong = ", ".join(repr(tokenizer.decode([token])) for token in sorted(renderer.stop_ids - stops))
@@ -176,6 +179,13 @@ def _check_model(config: RunConfig, model: Any, tokenizer: Any, renderer: ChatRe
             f"the chat template ends turns with {wrong}, at which the model does not stop",
             hint="set eos_token in the base model's generation_config.json to the template's end-of-turn token",
         )
+
+
+def _warn_of_stops(model: Any, tokenizer: Any, renderer: ChatRenderer, say: Say) -> None:
+    """Loren also stops at the tokenizer's eos; plain transformers and PEFT do not, and would run on."""
+    if missing := renderer.stop_ids - plain_stop_ids(model):
+        names = ", ".join(repr(tokenizer.decode([token])) for token in sorted(missing))
+        say(f"warning: outside Loren pass eos_token_id={sorted(missing)} ({names}): the base's generation_config.json lacks it")
 
 
 def _fit(trainer: LorenTrainer, run: RunFolder, metrics: MetricsFile, *, resume: bool, say: Say, command: Sequence[str]) -> float:

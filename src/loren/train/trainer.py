@@ -27,6 +27,7 @@ from loren.config import RunConfig
 from loren.config.lora import LoraConfig
 from loren.errors import ConfigError, Problem, TrainingError
 from loren.models.chat import IGNORED
+from loren.models.generate import filler_id
 from loren.models.lengths import RenderedRow
 from loren.provenance.manifest import write_manifest
 from loren.runs.files import staged_folder
@@ -153,7 +154,7 @@ class LorenTrainer(SFTTrainer):
         self.processes = Processes(args.process_index, args.world_size)
         self.stop = StopRequest()
         self.eval_losses: list[tuple[int, float]] = []
-        pad = int(tokenizer.pad_token_id or 0)  # pyright: ignore[reportArgumentType]
+        pad = filler_id(model, tokenizer)
         if lora is None:
             model.requires_grad_(True)
         super().__init__(

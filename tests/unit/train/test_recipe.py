@@ -56,6 +56,21 @@ def test_a_stop_token_at_which_the_model_runs_on_is_an_error(tiny_base: Path) ->
         recipe._check_model(RunConfig(), model, tokenizer, renderer)
 
 
+def test_a_stop_token_that_only_the_tokenizer_knows_is_a_warning(tiny_base: Path) -> None:
+    """Plain transformers asks the generation_config alone, and would run on."""
+    model, tokenizer = load_model(tiny_base, dtype="float32"), load_tokenizer(tiny_base)
+    renderer = ChatRenderer(tokenizer, "tiny")
+    renderer.render([Message("user", "a"), Message("assistant", "b")], place="f:1")
+    said: list[str] = []
+    recipe._warn_of_stops(model, tokenizer, renderer, said.append)
+    assert said == []
+    model.generation_config.eos_token_id = 0
+    recipe._check_model(RunConfig(), model, tokenizer, renderer)
+    recipe._warn_of_stops(model, tokenizer, renderer, said.append)
+    assert len(said) == 1
+    assert "eos_token_id=[2] ('<|im_end|>')" in said[0]
+
+
 def test_max_length_beyond_the_context_is_an_error(tiny_base: Path) -> None:
     model, tokenizer = load_model(tiny_base, dtype="float32"), load_tokenizer(tiny_base)
     config = RunConfig(data=DataConfig(max_length=4096))
