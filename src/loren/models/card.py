@@ -83,6 +83,7 @@ class Card:
     license: str = UNKNOWN
     languages: tuple[str, ...] = ()
     base_model: str = ""
+    tags: tuple[str, ...] = ()
     intended_use: str = UNKNOWN
 
 
@@ -103,6 +104,7 @@ def front_matter(readme: Path) -> Card:
         license=license_id if isinstance(license_id, str) and license_id else UNKNOWN,
         languages=languages,
         base_model=", ".join(base_model),
+        tags=_texts(fields.get("tags")),
         intended_use=_intended_use(text[found.end() :] if found else text),
     )
 
