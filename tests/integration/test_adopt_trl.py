@@ -120,12 +120,15 @@ def test_the_record_holds_what_is_known_and_names_what_is_not(adopted: Path, trl
 
 
 def test_it_is_asked_like_any_run_and_judged(adopted: Path, trl: Trained) -> None:
-    done = loren("sanity", "runs/out", cwd=trl.folder)
-    assert done.returncode == 1, done.stderr
-    record = json.loads((adopted / "sanity.json").read_text())
-    rows = len((trl.folder / "data" / "train.jsonl").read_text().splitlines())
-    assert record["compared_rows"] == rows
-    assert len(record["answers"]) == 5
+    from loren.evaluate.sanity import check_sanity
+    from loren.runs.folder import RunFolder
+
+    record = check_sanity(RunFolder(adopted), batch_size=5, say=print, fetching=quiet).record
+    assert record["compared_rows"] == len((trl.folder / "data" / "train.jsonl").read_text().splitlines())
+    assert (len(record["answers"]), record["generation"]["system_prompt"]) == (
+        5,
+        (trl.folder / "task" / "system.txt").read_text().strip(),
+    )
 
 
 def test_evaluate_scores_base_and_adapter(adopted: Path) -> None:

@@ -83,8 +83,8 @@ class Card:
     license: str = UNKNOWN
     languages: tuple[str, ...] = ()
     base_model: str = ""
-    tags: tuple[str, ...] = ()
     intended_use: str = UNKNOWN
+    tags: tuple[str, ...] = ()
 
 
 def front_matter(readme: Path) -> Card:
