@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "init": "make a starter project that runs at once",
     "check": "check a training file against the data contract",
     "train": "check, split, train and save an adapter",
+    "adopt": "make a run folder around an adapter from elsewhere",
     "generate": "answer prompts with a run's adapter or any model",
     "sanity": "ask a run's adapter the task's unseen prompts",
     "evaluate": "compare base and adapter on the golden questions",

@@ -54,6 +54,8 @@ def evaluate_run(run: RunFolder, *, limit: int | None, batch_size: int, say: Say
     verify_manifest(run.adapter)
     golden = load_rows(task.golden_path, task, minimum_rows=0)
     rows = golden.rows if limit is None else stratified(golden.rows, limit)
+    if not values["data"]["path"]:
+        say("warning: the training data is not known, so nobody can say whether a golden question was trained on")
     folder = run.evaluation / "preview" if limit is not None else run.evaluation
     prompts = [golden_prompt(row) for row in rows]
     for variant in VARIANTS:
@@ -67,6 +69,7 @@ def evaluate_run(run: RunFolder, *, limit: int | None, batch_size: int, say: Say
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "golden": {"sha256": golden.sha256, "rows": len(golden.rows), "asked": len(rows)},
+        "training_data": "known" if values["data"]["path"] else "unknown",
         "task": {"name": task.name, "version": task.version, "digest": task.digest},
         "variants": {variant: score_file(folder / f"{variant}.jsonl", rows, task) for variant in VARIANTS},
     }

@@ -75,7 +75,8 @@ def open_subject(
         return open_run(run, variant or "adapter", batch_size=batch_size, fetching=fetching)
     if variant == "adapter" or (Path(subject) / "adapter_config.json").is_file():
         raise ConfigError(
-            f"{subject}: expected a run folder or a base model, found neither", hint="an adapter is asked through its run folder"
+            f"{subject}: expected a run folder or a base model, found neither",
+            hint="an adapter is asked through its run folder; `loren adopt` makes one around it",
         )
     return open_model(subject, load_task(task_folder) if task_folder else None, batch_size=batch_size, fetching=fetching)
 
@@ -90,7 +91,7 @@ def open_run(run: RunFolder, variant: Variant, *, batch_size: int, fetching: Fet
     task = load_task(Path(values["task"])) if values["task"] else None
     verify_manifest(run.adapter)
     metadata: dict[str, Any] = dict(read_json(run.adapter / METADATA))
-    from loren.models.loading import attach_adapter, check_base, locate_base
+    from loren.models.loading import attach_adapter, check_base, load_tokenizer, locate_base
 
     recorded = metadata["base_model"]
     revision = recorded["revision"] if recorded["kind"] == "hub" else None  # what was trained on, not what the branch is now
@@ -101,7 +102,10 @@ def open_run(run: RunFolder, variant: Variant, *, batch_size: int, fetching: Fet
     quantization = metadata["quantization"]
     in_4bit = quantization is not None
     double_quant = bool(quantization["double_quant"]) if quantization else False
-    model, tokenizer = _load(folder, in_4bit=in_4bit, double_quant=double_quant, trust_remote_code=values["trust_remote_code"])
+    trust = values["trust_remote_code"]
+    model = _model(folder, in_4bit=in_4bit, double_quant=double_quant, trust_remote_code=trust)
+    # An adopted adapter's tokenizer may have a template of its own.
+    tokenizer = load_tokenizer(run.adapter if variant == "adapter" else base.folder, trust_remote_code=trust)
     if variant == "adapter" and not is_full:
         model = attach_adapter(model, run.adapter)
     system = _system_prompt(metadata, task, variant)
@@ -117,10 +121,10 @@ def open_run(run: RunFolder, variant: Variant, *, batch_size: int, fetching: Fet
 
 def open_model(base_model: str, task: Task | None, *, batch_size: int, fetching: Fetching) -> Subject:
     """Any base model, with a task's system prompt where there is a task."""
-    from loren.models.loading import locate_base
+    from loren.models.loading import load_tokenizer, locate_base
 
     base = locate_base(base_model, None, trust_remote_code=False, fetching=fetching)
-    model, tokenizer = _load(base.folder, in_4bit=False, double_quant=False, trust_remote_code=False)
+    model, tokenizer = _model(base.folder, in_4bit=False, double_quant=False, trust_remote_code=False), load_tokenizer(base.folder)
     system = task.system_prompt if task else ""
     return Subject(
         name="base",
@@ -210,18 +214,16 @@ def _system_prompt(metadata: dict[str, Any], task: Task | None, variant: Variant
     return task.system_prompt if task else ""
 
 
-def _load(folder: Path, *, in_4bit: bool, double_quant: bool, trust_remote_code: bool) -> tuple[Any, Any]:
-    from loren.models.loading import choose_dtype, load_model, load_tokenizer
+def _model(folder: Path, *, in_4bit: bool, double_quant: bool, trust_remote_code: bool) -> Any:
+    from loren.models.loading import choose_dtype, load_model
 
-    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    model = load_model(
+    return load_model(
         folder,
         dtype=choose_dtype("auto"),
         load_in_4bit=in_4bit,
         double_quant=double_quant,  # as in training: other constants are another base
         trust_remote_code=trust_remote_code,
     )
-    return model, tokenizer
 
 
 def _generator(model: Any, tokenizer: Any, name: str, batch_size: int) -> Generator:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from loren.data.check import check_file
 from loren.data.load import load_rows
 from loren.data.rows import Message, Row
 from loren.data.split import golden_leaks
@@ -16,7 +17,7 @@ from loren.models.protocol import Completion, Prompt
 from loren.provenance.digests import sha256_json
 from loren.provenance.manifest import verify_manifest
 from loren.runs.files import read_json, write_json
-from loren.runs.folder import SCHEMA_VERSION, RunFolder
+from loren.runs.folder import METADATA, SCHEMA_VERSION, RunFolder
 from loren.scoring.criteria import Reply
 from loren.scoring.sanity import judge
 from loren.task.definition import Task, load_task
@@ -57,7 +58,9 @@ def check_sanity(run: RunFolder, *, batch_size: int, say: Say, fetching: Fetchin
     key = sha256_json([current_key(run, "adapter", prompts, task), task.digest])
     if run.sanity.is_file() and (stored := dict(read_json(run.sanity))).get("key") == key:
         return SanityResult(stored, was_done=True)
-    refuse_seen_prompts(run, values, task, prompts)
+    compared = refuse_seen_prompts(run, values, task, prompts)
+    if compared is None:
+        say("warning: the training data is not known, so nobody can say whether a prompt was trained on")
     subject = open_run(run, "adapter", batch_size=batch_size, fetching=fetching)
     predictions = predict(subject, prompts, max_new_tokens=None, say=say)
     verdict = judge([_reply(p, c) for p, c in zip(prompts, predictions.completions, strict=True)], task)
@@ -65,6 +68,7 @@ def check_sanity(run: RunFolder, *, batch_size: int, say: Say, fetching: Fetchin
         "schema_version": SCHEMA_VERSION,
         "key": key,
         "prompts": [prompt.id for prompt in prompts],
+        "compared_rows": compared,
         **verdict.as_json(),
         "answers": [completion.to_json() for completion in predictions.completions],
         "generation": predictions.sidecar,
@@ -74,27 +78,27 @@ def check_sanity(run: RunFolder, *, batch_size: int, say: Say, fetching: Fetchin
     return SanityResult(record, was_done=False)
 
 
-def refuse_seen_prompts(run: RunFolder, values: dict[str, Any], task: Task, prompts: Sequence[Prompt]) -> None:
+def refuse_seen_prompts(run: RunFolder, values: dict[str, Any], task: Task, prompts: Sequence[Prompt]) -> int | None:
     """Sanity prompts must be unseen: none may stand in a row that the run was trained on or chosen by.
+
+    Returns:
+        With how many rows they were compared; None for an adopted run whose training data nobody named.
 
     Raises:
         PrerequisiteError: the training file is gone, so nothing can be compared.
         IntegrityError: it is not the file that the run was trained on.
         DataContractError: names each prompt and training row.
     """
+    if values["data"]["path"] is None:
+        return None
     path = Path(values["data"]["path"])
     if not path.is_file():
         raise PrerequisiteError(
             f"{path}: expected the run's training file, to see that no sanity prompt is in it; found none",
             hint="put it back, or train again where it lies",
         )
-    loaded = load_rows(path, task)
-    split: Any = read_json(run.split)
-    if loaded.sha256 != split["source_sha256"]:
-        raise IntegrityError(f"{path}: expected the file that the run was trained on, found another sha256")
-    lines = {member["line"] for part in ("train", "validation") for member in split["splits"][part]["members"]}
+    seen = _trained_rows(run, path, task)
     asked = [Row(line=number, messages=_messages(prompt)) for number, prompt in enumerate(prompts, start=1)]
-    seen = [row for row in loaded.rows if row.line in lines]
     problems = golden_leaks(seen, asked, file=path.name, golden_file=task.sanity_path.name)
     if problems:
         raise DataContractError(
@@ -102,6 +106,28 @@ def refuse_seen_prompts(run: RunFolder, values: dict[str, Any], task: Task, prom
             problems=problems,
             hint="write other prompts, or train without these rows",
         )
+    return len(seen)
+
+
+def _trained_rows(run: RunFolder, path: Path, task: Task) -> list[Row]:
+    """The rows of train and validation; all rows of an adopted run's file, whose split is not known and which may break rules.
+
+    Raises:
+        IntegrityError: the file is not the one that the run was trained on.
+    """
+    rows: list[Row] = []
+    if run.split.is_file():
+        loaded = load_rows(path, task)
+        split: Any = read_json(run.split)
+        found, expected = loaded.sha256, split["source_sha256"]
+        lines = {member["line"] for part in ("train", "validation") for member in split["splits"][part]["members"]}
+        rows = [row for row in loaded.rows if row.line in lines]
+    else:
+        metadata: Any = read_json(run.adapter / METADATA)
+        found, expected = check_file(path, minimum_rows=0, on_row=rows.append).sha256, metadata["dataset"]["sha256"]
+    if found != expected:
+        raise IntegrityError(f"{path}: expected the file that the run was trained on, found another sha256")
+    return rows
 
 
 def _reply(prompt: Prompt, completion: Completion) -> Reply:

@@ -84,6 +84,7 @@ class Card:
     languages: tuple[str, ...] = ()
     base_model: str = ""
     intended_use: str = UNKNOWN
+    tags: tuple[str, ...] = ()
 
 
 def front_matter(readme: Path) -> Card:
@@ -103,6 +104,7 @@ def front_matter(readme: Path) -> Card:
         license=license_id if isinstance(license_id, str) and license_id else UNKNOWN,
         languages=languages,
         base_model=", ".join(base_model),
+        tags=_texts(fields.get("tags")),
         intended_use=_intended_use(text[found.end() :] if found else text),
     )
 

@@ -14,7 +14,7 @@ from loren.runs.files import MAX_JSON_BYTES, Json
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 TEMPLATE = "chat_template.jinja"
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
     "vocab.txt", "tokenizer.model", "spiece.model",
 )  # fmt: skip
@@ -62,7 +62,7 @@ def weights_digest(folder: Path, cache: Path | None = None) -> str:
 
 def tokenizer_digest(folder: Path) -> str:
     """One SHA-256 over the tokenizer's files of ``folder``."""
-    return sha256_files(folder, [name for name in _TOKENIZER_FILES if (folder / name).is_file()])
+    return sha256_files(folder, [name for name in TOKENIZER_FILES if (folder / name).is_file()])
 
 
 def template_digest(folder: Path) -> str:

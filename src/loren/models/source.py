@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
@@ -105,19 +106,22 @@ def check_folder(folder: Path, *, trust_remote_code: bool) -> None:
     if "config.json" not in names:
         found = "an adapter, which needs its base" if "adapter_config.json" in names else "none"
         problems.append(Problem(f"{folder}/config.json", f"expected a model's config, found {found}"))
-    if not any(name in names for name in _TOKENIZERS) and not _is_byte_tokenizer(folder, names):
+    if not has_tokenizer(folder):
         problems.append(Problem(str(folder), f"expected a tokenizer ({', '.join(_TOKENIZERS)}), found none"))
     if not weight_files(folder):
         problems += _missing_weights(folder, names)
     if not trust_remote_code:
-        problems += _code(folder, names)
+        problems += code_problems(folder, names)
     if problems:
         raise ModelLoadError(f"{folder}: the base model can't be used", problems=problems, hint=_hint(problems))
 
 
-def _is_byte_tokenizer(folder: Path, names: list[str]) -> bool:
-    config = "tokenizer_config.json"
-    return config in names and read_model_json(folder / config).get("tokenizer_class") in _BYTE_TOKENIZERS
+def has_tokenizer(folder: Path) -> bool:
+    """Whether ``folder`` holds a tokenizer: a vocabulary, or the name of a class that needs none."""
+    config = folder / "tokenizer_config.json"
+    if any((folder / name).is_file() for name in _TOKENIZERS):
+        return True
+    return config.is_file() and read_model_json(config).get("tokenizer_class") in _BYTE_TOKENIZERS
 
 
 def _missing_weights(folder: Path, names: list[str]) -> list[Problem]:
@@ -129,7 +133,8 @@ def _missing_weights(folder: Path, names: list[str]) -> list[Problem]:
     ]
 
 
-def _code(folder: Path, names: list[str]) -> list[Problem]:
+def code_problems(folder: Path, names: Sequence[str]) -> list[Problem]:
+    """What among the files ``names`` of a folder would run as code when the folder is loaded."""
     problems = [
         Problem(f"{folder}/{name}", "expected no code, found Python", "remote-code") for name in names if name.endswith(".py")
     ]
@@ -217,7 +222,7 @@ def _hub_folder(repository: str, revision: str | None, *, trust_remote_code: boo
     _refuse_listing(repository, listing)
     light = fetch_snapshot(repository, listing, weights=False, code=trust_remote_code)
     if not trust_remote_code:  # before gigabytes are downloaded for nothing
-        problems = _code(light, [name for name in ("config.json", "tokenizer_config.json") if (light / name).is_file()])
+        problems = code_problems(light, [name for name in ("config.json", "tokenizer_config.json") if (light / name).is_file()])
         if problems:
             raise ModelLoadError(f"{repository}: the base model can't be used", problems=problems, hint=_hint(problems))
     return fetch_snapshot(repository, listing, weights=True, code=trust_remote_code, progress=progress)

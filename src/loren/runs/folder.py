@@ -19,6 +19,9 @@ SCHEMA_VERSION = 1
 
 METADATA = "training_metadata.json"
 """Inside an artifact: how it came to be."""
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+"""Inside an artifact that is an adapter, in PEFT's names."""
 
 LOCK = ".lock"
 """Inside a run folder: an empty file that a training process holds locked."""
@@ -126,7 +129,7 @@ class RunFolder:
         if not self.config.is_file():
             raise RunFolderError(
                 f"{self.path}: expected a run folder, found {'no config.json in it' if self.path.is_dir() else 'no folder'}",
-                hint="`loren train CONFIG` makes one; its path is output_dir",
+                hint="`loren train CONFIG` makes one, its path is output_dir; `loren adopt` makes one around an adapter",
             )
         return self
 

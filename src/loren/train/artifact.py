@@ -20,12 +20,9 @@ from transformers import PreTrainedTokenizerBase
 from loren.errors import TrainingError
 from loren.provenance.manifest import write_manifest
 from loren.runs.files import Json, encode_json, staged_folder, write_json, write_text
-from loren.runs.folder import METADATA
+from loren.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, METADATA
 from loren.train.card import model_card
 from loren.train.checkpoints import storage_errors
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 def save_artifact(folder: Path, *, model: Any, tokenizer: PreTrainedTokenizerBase, metadata: dict[str, Json]) -> None:
@@ -45,18 +42,31 @@ def save_artifact(folder: Path, *, model: Any, tokenizer: PreTrainedTokenizerBas
     with storage_errors(folder), staged_folder(folder) as stage:
         model.save_pretrained(str(stage), safe_serialization=True)
         if is_adapter:
-            _sort_adapter_config(stage / ADAPTER_CONFIG)
+            write_adapter_config(stage / ADAPTER_CONFIG, json.loads((stage / ADAPTER_CONFIG).read_text(encoding="utf-8")))
             _compare_saved(stage / ADAPTER_WEIGHTS, model)
         tokenizer.save_pretrained(str(stage))
-        weights = sorted(path.name for path in stage.glob("*.safetensors"))
-        sizes: dict[str, Json] = {
-            "weights_bytes": sum((stage / name).stat().st_size for name in weights),
-            "files_bytes": sum(path.stat().st_size for path in stage.iterdir() if path.name != "README.md"),
-        }
-        complete: dict[str, Json] = {**metadata, "artifact": sizes}
-        write_json(stage / METADATA, complete)
-        write_text(stage / "README.md", model_card(complete))
-        write_manifest(stage)
+        seal_artifact(stage, metadata)
+
+
+def seal_artifact(stage: Path, metadata: dict[str, Json]) -> None:
+    """Describe the weights and tokenizer in ``stage``: metadata with the sizes of the files, model card, and the manifest last."""
+    weights = sorted(path.name for path in stage.glob("*.safetensors"))
+    sizes: dict[str, Json] = {
+        "weights_bytes": sum((stage / name).stat().st_size for name in weights),
+        "files_bytes": sum(path.stat().st_size for path in stage.iterdir() if path.name != "README.md"),
+    }
+    complete: dict[str, Json] = {**metadata, "artifact": sizes}
+    write_json(stage / METADATA, complete)
+    write_text(stage / "README.md", model_card(complete))
+    write_manifest(stage)
+
+
+def write_adapter_config(path: Path, config: dict[str, Any]) -> None:
+    """PEFT writes sets in another order in each process; sorted lists make the file a function of its content."""
+    for key, value in config.items():
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            config[key] = sorted(value)
+    path.write_text(encode_json(config), encoding="utf-8")
 
 
 def trainable_digest(model: Any) -> str:
@@ -79,15 +89,6 @@ def trainable_counts(model: Any) -> tuple[int, int]:
         total += count
         trainable += count if parameter.requires_grad else 0
     return trainable, total
-
-
-def _sort_adapter_config(path: Path) -> None:
-    """PEFT writes sets in another order in each process; sorted lists make the file a function of its content."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    for key, value in config.items():
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            config[key] = sorted(value)
-    path.write_text(encode_json(config), encoding="utf-8")
 
 
 def _compare_saved(path: Path, model: Any) -> None:

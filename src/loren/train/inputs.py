@@ -44,6 +44,11 @@ def refuse_existing(run: RunFolder, *, resume: bool) -> None:
         return
     if not run.config.is_file():
         raise RunFolderError(f"{run.path}: expected an empty folder or a run, found other files", hint="choose another output_dir")
+    if read_json(run.config).get("adopted"):
+        raise RunFolderError(
+            f"{run.path}: expected a run that Loren trained, found an adopted adapter: there is no training to continue",
+            hint="choose another output_dir to train one",
+        )
     if not resume:
         raise RunFolderError(f"{run.path}: the run exists", hint="--resume continues it; or choose another output_dir")
 

@@ -46,7 +46,7 @@ def write_card(folder: Path, text: str) -> Path:
 
 def test_a_card_is_read(tmp_path: Path) -> None:
     card = front_matter(write_card(tmp_path, README))
-    assert card == Card("apache-2.0", ("vi", "en"), "maker/base", "For answering questions about parcels.")
+    assert card == Card("apache-2.0", ("vi", "en"), "maker/base", "For answering questions about parcels.", ("chat",))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from loren.config.train import TrainConfig
 from loren.data.rows import Message, Row
 from loren.models.chat import ChatRenderer
 from loren.models.lengths import RenderedRow, render_rows
-from loren.train.execution import Execution
+from loren.train.execution import LOSS_PATH, Execution
 from loren.train.loss import head_scaling
 from loren.train.metrics import MetricsFile
 from loren.train.progress import TrainingProgress
@@ -97,7 +97,7 @@ def test_the_trainers_loss_equals_the_models_own(kind: str, tmp_path: Path) -> N
     trainer = LorenTrainer(
         model,
         train_tokenizer(),
-        sft_config(config, Execution("cpu", "float32", 1, 4, 1, 1, "label_positions"), tmp_path / "checkpoints"),
+        sft_config(config, Execution("cpu", "float32", 1, 4, 1, 1, LOSS_PATH, torch.__version__, "any"), tmp_path / "checkpoints"),
         train_rows=data,
         eval_rows=data,
         lora=peft_config(config.lora, model, "tiny"),

@@ -1,0 +1,1 @@
+"""What joins several rooms. Heavy rooms are imported inside functions, so that `loren --help` starts at once."""
