@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import psutil
 import torch
 
 from loren.config import RunConfig
 from loren.errors import RunFolderError
 from loren.models.loading import Dtype, choose_device, choose_dtype
+from loren.provenance.machine import machine_memory_bytes
 from loren.runs.files import Json
 
 LOSS_PATH = "label_positions_shared_prefix"
@@ -53,9 +53,7 @@ def resolve_execution(config: RunConfig, *, longest_row: int, activation_bytes_p
     if train.exact_shape:
         micro = train.per_device_train_batch_size
     else:
-        device_memory = (
-            torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else psutil.virtual_memory().total
-        )
+        device_memory = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else machine_memory_bytes()
         fitting = int(device_memory * _MEMORY_SHARE // max(1, longest_row * activation_bytes_per_token))
         micro = 1
         while effective % (micro * 2) == 0 and micro * 2 <= fitting:

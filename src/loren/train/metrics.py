@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,10 +45,14 @@ class StepMeter:
 
 
 class MetricsFile:
-    """Appends step lines. A line is held back until its step is over, so that it can carry the step's validation loss."""
+    """Appends step lines. A line is held back until its step is over, so that it can carry the step's validation loss.
 
-    def __init__(self, path: Path) -> None:
+    ``listener`` gets every line after it was written.
+    """
+
+    def __init__(self, path: Path, listener: Callable[[Mapping[str, Json]], None] | None = None) -> None:
         self._path = path
+        self._listener = listener
         self._pending: dict[str, Json] | None = None
 
     def start_after(self, step: int) -> None:
@@ -70,7 +75,9 @@ class MetricsFile:
         if self._pending is not None:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(_encode(self._pending))
-            self._pending = None
+            line, self._pending = self._pending, None
+            if self._listener is not None:
+                self._listener(line)
 
 
 def read_metrics(path: Path) -> list[dict[str, Json]]:

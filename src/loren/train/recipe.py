@@ -21,6 +21,7 @@ from loren.models.generate import stop_token_ids
 from loren.models.lengths import Dropped, RenderedRow, enforce_max_length, render_rows, token_statistics
 from loren.models.loading import Fetching, LocalBase, load_model, load_tokenizer, locate_base
 from loren.provenance.digests import sha256_json
+from loren.provenance.machine import git_commit
 from loren.provenance.manifest import verify_manifest
 from loren.runs.files import Json, read_json, write_json
 from loren.runs.folder import SCHEMA_VERSION, RunFolder
@@ -30,7 +31,9 @@ from loren.train.checkpoints import checkpoint_step, list_checkpoints
 from loren.train.execution import Execution, activation_bytes_per_token, resolve_execution, stored_execution
 from loren.train.metadata import DataFacts, base_facts, training_metadata
 from loren.train.metrics import MetricsFile, read_metrics
+from loren.train.preflight import require_room
 from loren.train.progress import TrainingProgress
+from loren.train.trackers import Trackers, require_packages, run_parameters
 from loren.train.trainer import LorenTrainer, peft_config, sft_config
 
 Say = Callable[[str], None]
@@ -75,6 +78,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     config = resolved.config
     run = RunFolder(config.output_dir)
     refuse_existing(run, resume=resume)
+    require_packages(config.train.report_to)
     task = load_task(config.task) if config.task else None
     loaded = load_rows(config.data.path, task)
     say(f"check  {len(loaded.rows)} rows keep the data contract")
@@ -92,6 +96,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
 
     execution = _execution(config, run, base, rows, resume=resume)
     torch.set_num_threads(execution.threads)
+    require_room(config, execution, base.folder, rows.train, run)
     _write_inputs(run, resolved, execution, rows)
     model = load_model(
         base.folder,
@@ -103,7 +108,19 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     _check_model(config, model, tokenizer, renderer)
     base_record = base_facts(base, trust_remote_code=config.trust_remote_code)
     lora = peft_config(config.lora, model, str(base_record["name_or_path"])) if config.train.method == "lora" else None
-    metrics = MetricsFile(run.metrics)
+    trackers = Trackers(
+        config.train.report_to,
+        run,
+        parameters=run_parameters(config, execution.to_json()),
+        tags={
+            "base_weights_sha256": base.weights_sha256,
+            "data_sha256": loaded.sha256,
+            "git_commit": git_commit(config.data.path.parent),
+            "run": run.path.name,
+        },
+        say=say,
+    )
+    metrics = MetricsFile(run.metrics, trackers.step)
     trainer = LorenTrainer(
         model,
         tokenizer,
@@ -117,7 +134,9 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     trainable, total = trainable_counts(trainer.model)
     say(f"attach {trainable:,} of {total:,} parameters are trained ({trainable / total:.3%})")
 
-    seconds = _fit(trainer, run, metrics, resume=resume, say=say)
+    with trackers:
+        seconds = _fit(trainer, run, metrics, resume=resume, say=say)
+    figures = _figures(run, trainer, seconds)
 
     record = training_metadata(
         config,
@@ -125,11 +144,12 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
         data=_data_facts(rows),
         lora=_resolved_lora(trainer),
         parameters=(trainable, total),
-        figures=_figures(run, trainer, seconds),
+        figures=figures,
         command=command,
     )
     save_artifact(run.adapter, model=trainer.model, tokenizer=tokenizer, metadata=record)
     run.record_stage("train", inputs=_stage_inputs(config, loaded.sha256), verdict="done")
+    trackers.finish(figures)
     say(f"save   {run.adapter}")
     return TrainResult(run, was_done=False)
 

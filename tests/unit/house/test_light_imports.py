@@ -10,7 +10,19 @@ import pytest
 
 SRC = Path(__file__).parents[3] / "src"
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
-LIGHT_ROOMS = ("errors", "config", "runs", "provenance", "task", "data", "scoring", "cli", "models/source", "models/protocol")
+LIGHT_ROOMS = (
+    "errors",
+    "config",
+    "runs",
+    "provenance",
+    "task",
+    "data",
+    "plan",
+    "scoring",
+    "cli",
+    "models/source",
+    "models/protocol",
+)
 
 
 def modules() -> list[str]:
