@@ -104,6 +104,7 @@ def test_doctor_is_honest_without_disk_and_memory(tmp_path: Path) -> None:
     code = (
         "import resource, sys\n"
         "resource.setrlimit(resource.RLIMIT_AS, (5_500_000_000, resource.RLIM_INFINITY))\n"
+        "sys.modules['torch'] = None\n"  # not the point here, and slow
         "from loren.cli.main import run\n"
         "sys.exit(run(['doctor']))\n"
     )
@@ -111,7 +112,7 @@ def test_doctor_is_honest_without_disk_and_memory(tmp_path: Path) -> None:
     done = on_tmpfs("1m", cache, sys.executable, "-c", code, cwd=tmp_path, environment={"LOREN_CACHE": str(cache / "loren")})
     assert done.returncode == 4, done.stderr
     lines = done.stderr.splitlines()
-    assert lines[0] == "error: 2 problem(s) on this machine stop training"
-    assert lines[1] == "  memory  expected 6 GB, found 5.5 GB"
-    assert lines[2] == f"  cache  expected 3 GB free at {cache / 'loren'}, found 0.0 GB"
+    assert "  memory  expected 6 GB, found 5.5 GB" in lines
+    assert f"  cache  expected 3 GB free at {cache / 'loren'}, found 0.0 GB" in lines
+    assert lines[0] == "error: 3 problem(s) on this machine stop training"  # torch is the third
     assert "set LOREN_CACHE to a folder on another disk" in done.stdout

@@ -6,9 +6,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from loren.train.trackers import TrackedRun
@@ -130,18 +132,19 @@ class WandbTracker:
         if not is_offline and not wandb.login(prompt=False, verify=False):
             raise PermissionError("no login")  # rather than a question in the middle of a job
         self.run_id = run_id or uuid.uuid4().hex[:16]
+        place = Path(os.environ.get("WANDB_DIR") or run.folder)
+        was_sent = not is_offline or _supersede(place / "wandb", self.run_id)
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
             id=self.run_id,
             name=run.folder.name,
-            dir=os.environ.get("WANDB_DIR") or str(run.folder),
+            dir=str(place),
             config={**run.parameters, **run.tags},
             resume=None if is_offline else "allow",
             settings=_private_settings(wandb),
         )
-        # Offline, nobody can be asked what an earlier process sent; it sent every line that it wrote to metrics.jsonl.
         known = last_line if is_offline else self._run.step - 1
-        self.last_step = known if run_id else 0
+        self.last_step = known if run_id and was_sent else 0
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
         """One line of the run's history."""
@@ -157,6 +160,19 @@ class WandbTracker:
         self._run.finish(exit_code=1)
 
 
+def _supersede(folder: Path, run_id: str) -> bool:
+    """Make room for an offline run that gets every step anew; True where the earlier process's steps are on a server already.
+
+    A killed process leaves a local file that lacks its last seconds, and nothing says which steps those were.
+    """
+    earlier = list(folder.glob(f"offline-run-*-{run_id}"))
+    if any(True for place in earlier for _ in place.glob("*.synced")):
+        return True
+    for place in earlier:
+        shutil.rmtree(place, ignore_errors=True)
+    return False
+
+
 def _private_settings(wandb: Any) -> Any:
     return wandb.Settings(
         silent=True,
@@ -170,6 +186,7 @@ def _private_settings(wandb: Any) -> Any:
         x_disable_stats=True,
         x_disable_machine_info=True,
         x_save_requirements=False,
+        x_transaction_log_flush_interval=1.0,
         init_timeout=30,
         finish_timeout=60,
     )
