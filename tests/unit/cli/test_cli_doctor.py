@@ -128,7 +128,8 @@ def test_every_extra_that_is_missing_is_named_with_its_command(tmp_path: Path) -
     (tmp_path / "lib" / "torch").mkdir(parents=True)
     (tmp_path / "lib" / "torch" / "__init__.py").write_text("raise ImportError\n")  # not the point here, and slow
     extras = {"bitsandbytes": "quantization", "mlflow-skinny": "mlflow", "tensorboard": "tensorboard", "wandb": "wandb"}
-    done = doctor("--format", "json", cwd=tmp_path, uninstalled=" ".join(extras), PYTHONPATH=str(tmp_path / "lib"))
+    path = os.pathsep.join([str(tmp_path / "lib"), os.environ.get("PYTHONPATH", "")])
+    done = doctor("--format", "json", cwd=tmp_path, uninstalled=" ".join(extras), PYTHONPATH=path)
     found = findings(done)
     assert {name: found[name]["mend"] for name in extras} == {
         name: f"pip install 'loren[{extra}]'" for name, extra in extras.items()
