@@ -16,7 +16,8 @@ import pytest
 
 UNINSTALL = """
 import importlib.metadata, sys
-def uninstall(name, version=importlib.metadata.version):
+def uninstall(name):
+    version = importlib.metadata.version
     sys.modules[name] = None
     def known(asked):
         if asked == name: raise importlib.metadata.PackageNotFoundError(name)
