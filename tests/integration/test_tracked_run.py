@@ -53,7 +53,8 @@ class Tracked(NamedTuple):
 
 
 def watched(last: int, *arguments: str, cwd: Path, store: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    # In a test or on CI, MLflow keeps its telemetry to itself: as a user has it, it would speak.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "PYTEST_", "CI", "GIT"))}
     return subprocess.run(
         [sys.executable, "-c", WATCHED, str(last), "train", "run.toml", "--set", REPORT_TO, *arguments],
         cwd=cwd, capture_output=True, text=True, timeout=300, check=False,

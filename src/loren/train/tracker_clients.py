@@ -101,7 +101,7 @@ class TensorBoardTracker:
         logging.getLogger("tensorboard").setLevel(logging.ERROR)
         events = EventAccumulator(folder, size_guidance={"scalars": 1})  # the newest one of each figure
         events.Reload()
-        return events.Scalars("loss")[-1].step if "loss" in events.Tags()["scalars"] else 0
+        return events.Scalars("loss")[-1].step if "loss" in events.scalars.Keys() else 0
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
         """One event a figure."""
