@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +154,11 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_disk_that_is_really_full(finished: Path, tiny_base: Path, tmp_path: Path, small_disk: Path) -> None:
+def test_a_disk_that_is_really_full(
+    finished: Path, tiny_base: Path, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Before the first step there is room; then others fill the disk.
+    monkeypatch.setattr("loren.train.preflight.shutil.disk_usage", lambda place: shutil._ntuple_diskusage(1 << 40, 0, 1 << 40))
     make_project(tmp_path, tiny_base)
     (tmp_path / "runs").symlink_to(small_disk)
     run = RunFolder(tmp_path / "runs" / "a")
@@ -168,10 +176,28 @@ def test_a_disk_that_is_really_full(finished: Path, tiny_base: Path, tmp_path: P
     assert steps_of(run.path) == steps_of(finished)
 
 
-def test_the_command_line_says_that_the_disk_is_full(tiny_base: Path, tmp_path: Path, small_disk: Path) -> None:
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_the_command_line_when_others_fill_the_disk(tiny_base: Path, tmp_path: Path, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     make_project(tmp_path, tiny_base)
     (tmp_path / "runs").symlink_to(small_disk)
-    done = loren("train", "run.toml", cwd=tmp_path)
-    assert done.returncode == 6, done.stderr
-    assert "error: could not write" in done.stderr
-    assert "bug" not in done.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loren", "train", "run.toml", "--set", "train.max_steps=400", "--set", "train.save_steps=10"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    metrics = small_disk / "a" / "metrics.jsonl"
+    while process.poll() is None and not metrics.is_file():
+        time.sleep(0.02)
+    fill(small_disk / "filler")
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 6, said
+    assert "error: could not write" in said
+    assert "bug" not in said
+    (small_disk / "filler").unlink()
+    done = loren("train", "run.toml", "--set", "train.max_steps=400", "--set", "train.save_steps=10", "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -29,7 +29,12 @@ from loren.errors import LorenError, PrerequisiteError, Problem
 if TYPE_CHECKING:
     from loren.runs.files import Json
 
-OPTIONAL = {"bitsandbytes": ("4-bit weights (QLoRA)", "pip install 'loren[quantization]'")}
+OPTIONAL = {
+    "bitsandbytes": ("4-bit weights (QLoRA)", "pip install 'loren[quantization]'"),
+    "mlflow-skinny": ('train.report_to = ["mlflow"]', "pip install 'loren[mlflow]'"),
+    "tensorboard": ('train.report_to = ["tensorboard"]', "pip install 'loren[tensorboard]'"),
+    "wandb": ('train.report_to = ["wandb"]', "pip install 'loren[wandb]'"),
+}
 """Package of an extra -> what it is for, and the command that brings it."""
 STARTER_BASE = "qwen2.5-coder-0.5b"
 """The embedded model that `loren init` writes into run.toml."""
@@ -41,7 +46,7 @@ MIN_MEMORY_BYTES = 6_000_000_000
 """The starter's base model takes 2.5 GB in fp32, its training 4.9 GB at the peak."""
 _FAST_BF16 = ("avx512_bf16", "amx_tile")
 """Flags of a CPU that multiplies bf16 matrices in silicon; the ones that `choose_dtype` asks torch for."""
-_MODULES = {"pyyaml": "yaml"}
+_MODULES = {"pyyaml": "yaml", "mlflow-skinny": "mlflow"}
 """Module of a package where it is not the package's name with underscores."""
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:>=(?P<least>[0-9.]+))?(?P<extra>.*\bextra\s*==)?")
 
@@ -172,21 +177,17 @@ def _not_importable(name: str, error: ImportError, absent: set[str]) -> Finding:
 
 
 def _machine() -> Iterator[Finding]:
-    import psutil
-
-    from loren.provenance.machine import hardware
+    from loren.provenance.machine import free_memory_bytes, hardware, machine_memory_bytes
 
     facts = hardware()
     yield Finding("platform", str(facts["platform"]))
     yield Finding("processor", f"{facts['cpu']}, {facts['cores']} cores")
     yield Finding("bf16 in silicon", _bf16())
-    memory = psutil.virtual_memory()
-    total = min(memory.total, memory_limit() or memory.total)
+    total = machine_memory_bytes()
     short = "" if total >= MIN_MEMORY_BYTES else f"expected {MIN_MEMORY_BYTES / 1e9:.0f} GB, found {total / 1e9:.1f} GB"
     mend = 'take a smaller base model, such as base_model = "embedded:smollm2-135m"'
-    yield Finding(
-        "memory", f"{total / 1e9:.1f} GB, {min(memory.available, total) / 1e9:.1f} free", short, mend if short else "", True
-    )
+    free = min(free_memory_bytes(), total)
+    yield Finding("memory", f"{total / 1e9:.1f} GB, {free / 1e9:.1f} of them can be had now", short, mend if short else "", True)
     yield _disk("working folder", Path.cwd(), MIN_RUN_BYTES, "free disk space, or work in a folder on another disk")
     for name in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
         yield Finding(name, os.environ.get(name, "not set"))
@@ -207,17 +208,6 @@ def _cpu_flags() -> set[str]:
         return set()
     found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     return set(found[1].split()) if found else set()
-
-
-def memory_limit(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """The container's limit in bytes, which the machine's own figure does not show; None without one."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups version 2, version 1
-        try:
-            text = (root / name).read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
-            continue
-        return int(text) if text.isdigit() else None  # "max": no limit
-    return None
 
 
 def _disk(name: str, folder: Path, least_bytes: int, mend: str) -> Finding:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from loren.config.section import Section
+
+Tracker = Literal["mlflow", "tensorboard", "wandb"]
 
 
 class TrainConfig(Section):
@@ -46,9 +48,16 @@ class TrainConfig(Section):
     """Steps between two checkpoints."""
     save_total_limit: int = Field(default=2, ge=1)
     """How many checkpoints are kept."""
+    report_to: Annotated[tuple[Tracker, ...], Field(strict=False)] = ()
+    """Experiment trackers that get every step's figures: "mlflow", "tensorboard", "wandb"; each needs its extra (loren[mlflow])."""
 
     @model_validator(mode="after")
     def _positive_steps(self) -> TrainConfig:
         if self.max_steps == 0:
             raise ValueError("max_steps: expected -1 or a positive number, got 0")
         return self
+
+    @field_validator("report_to")
+    @classmethod
+    def _each_once(cls, names: tuple[Tracker, ...]) -> tuple[Tracker, ...]:
+        return tuple(dict.fromkeys(names))

@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def trackers(self) -> Path:
+        """Each experiment tracker's own id of this run."""
+        return self.path / "trackers.json"
+
+    @property
     def adapter(self) -> Path:
         """The artifact: what PEFT, vLLM or the Hub expect."""
         return self.path / "adapter"

@@ -10,12 +10,12 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
-import psutil
 import torch
 
 from loren.config import RunConfig
 from loren.errors import Problem, RunFolderError
 from loren.models.loading import Dtype, choose_device, choose_dtype
+from loren.provenance.machine import machine_memory_bytes
 from loren.runs.files import Json
 
 LOSS_PATH = "label_positions_shared_prefix"
@@ -64,7 +64,7 @@ def resolve_execution(config: RunConfig, *, longest_row: int, activation_bytes_p
         device_memory = (
             torch.cuda.get_device_properties(0).total_memory
             if torch.cuda.is_available()
-            else psutil.virtual_memory().total // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            else machine_memory_bytes() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         )
         fitting = int(device_memory * _MEMORY_SHARE // max(1, longest_row * activation_bytes_per_token))
         micro = 1

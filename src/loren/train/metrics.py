@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,11 +49,13 @@ class MetricsFile:
 
     Args:
         path: the run's metrics.jsonl.
+        listener: gets every line after it was written.
         is_writer: False in every process but one, where nothing is written.
     """
 
-    def __init__(self, path: Path, *, is_writer: bool = True) -> None:
+    def __init__(self, path: Path, listener: Callable[[Mapping[str, Json]], None] | None = None, *, is_writer: bool = True) -> None:
         self._path = path
+        self._listener = listener
         self._is_writer = is_writer
         self._pending: dict[str, Json] | None = None
 
@@ -75,9 +78,12 @@ class MetricsFile:
 
     def flush(self, *, durable: bool = False) -> None:
         """Write the held line, if there is one; ``durable`` waits for the disk."""
-        if self._pending is not None and self._is_writer:
-            append_text(self._path, _encode(self._pending), durable=durable)
-        self._pending = None
+        line, self._pending = self._pending, None
+        if line is None or not self._is_writer:
+            return
+        append_text(self._path, _encode(line), durable=durable)
+        if self._listener is not None:
+            self._listener(line)
 
 
 def read_metrics(path: Path) -> list[dict[str, Json]]:

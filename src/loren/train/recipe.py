@@ -19,7 +19,7 @@ from loren.models.generate import plain_stop_ids, refuse_foreign_tokens, stop_to
 from loren.models.lengths import RenderedRow, token_statistics
 from loren.models.loading import Fetching, LocalBase, load_model, load_tokenizer, locate_base
 from loren.provenance.digests import sha256_json
-from loren.provenance.machine import without_secrets
+from loren.provenance.machine import git_commit, without_secrets
 from loren.runs.files import Json, read_json, write_json
 from loren.runs.folder import SCHEMA_VERSION, RunFolder
 from loren.task.definition import load_task
@@ -29,9 +29,11 @@ from loren.train.execution import Execution, activation_bytes_per_token, resolve
 from loren.train.inputs import Rows, is_finished, refuse_existing, refuse_golden_leaks, render
 from loren.train.metadata import DataFacts, base_facts, training_metadata
 from loren.train.metrics import MetricsFile, read_metrics
+from loren.train.preflight import require_room
 from loren.train.processes import is_lost_process, join_processes
 from loren.train.progress import TrainingProgress
 from loren.train.stopping import stop_on_signals
+from loren.train.trackers import Trackers, require_packages, run_parameters
 from loren.train.trainer import LorenTrainer, peft_config, sft_config
 
 Say = Callable[[str], None]
@@ -68,6 +70,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     processes = join_processes()
     say = say if processes.is_main else _say_nothing
     processes.on_main(lambda: refuse_existing(run, resume=resume))
+    require_packages(config.train.report_to)
     task = load_task(config.task) if config.task else None
     loaded = load_rows(config.data.path, task)
     say(f"check  {len(loaded.rows)} rows keep the data contract")
@@ -84,9 +87,8 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     say(f"render {_token_line(rows.train)}")
 
     with processes.holding(run, say):
-        execution = processes.on_main(lambda: _execution(config, run, base, rows, resume=resume, say=say))
+        execution = processes.on_main(lambda: _settle(resolved, run, base, rows, resume=resume, say=say))
         torch.set_num_threads(execution.threads)
-        processes.on_main(lambda: _write_inputs(run, resolved, execution, rows))
         model = load_model(
             base.folder,
             dtype=execution.dtype,
@@ -94,11 +96,11 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
             double_quant=config.quantization.double_quant,
             trust_remote_code=config.trust_remote_code,
         )
-        _check_model(config, model, tokenizer, renderer)
-        _warn_of_stops(model, tokenizer, renderer, say)
+        _check_model(config, model, tokenizer, renderer, say=say)
         base_record = base_facts(base, trust_remote_code=config.trust_remote_code)
         lora = peft_config(config.lora, model, str(base_record["name_or_path"])) if config.train.method == "lora" else None
-        metrics = MetricsFile(run.metrics, is_writer=processes.is_main)
+        trackers = _trackers(config, run, base, loaded.sha256, execution, say)
+        metrics = MetricsFile(run.metrics, trackers.step, is_writer=processes.is_main)
         trainer = LorenTrainer(
             model,
             tokenizer,
@@ -112,22 +114,33 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
         trainable, total = trainable_counts(trainer.model)
         say(f"attach {trainable:,} of {total:,} parameters are trained ({trainable / total:.3%})")
 
-        seconds = _fit(trainer, run, metrics, resume=resume, say=say, command=command)
+        with trackers:
+            seconds = _fit(trainer, run, metrics, resume=resume, say=say, command=command)
 
         if processes.is_main:
+            figures = _figures(run, trainer, seconds)
             record = training_metadata(
                 config,
                 base=base,
                 data=_data_facts(rows),
                 lora=_resolved_lora(trainer),
                 parameters=(trainable, total),
-                figures=_figures(run, trainer, seconds),
+                figures=figures,
                 command=command,
             )
             save_artifact(run.adapter, model=trainer.model, tokenizer=tokenizer, metadata=record)
             run.record_stage("train", inputs=_stage_inputs(config, loaded.sha256), verdict="done")
+            trackers.finish(figures)
             say(f"save   {run.adapter}")
     return TrainResult(run, was_done=False, is_main=processes.is_main)
+
+
+def _settle(resolved: ResolvedConfig, run: RunFolder, base: LocalBase, rows: Rows, *, resume: bool, say: Say) -> Execution:
+    """Choose how the run is carried out here, see that there is room for it, and write down what it starts from."""
+    execution = _execution(resolved.config, run, base, rows, resume=resume, say=say)
+    require_room(resolved.config, execution, base.folder, rows.train, run)
+    _write_inputs(run, resolved, execution, rows)
+    return execution
 
 
 def _execution(config: RunConfig, run: RunFolder, base: LocalBase, rows: Rows, *, resume: bool, say: Say) -> Execution:
@@ -159,7 +172,17 @@ def _write_inputs(run: RunFolder, resolved: ResolvedConfig, execution: Execution
     write_json(run.split, {**rows.split.to_json(), "source_sha256": rows.loaded.sha256})
 
 
-def _check_model(config: RunConfig, model: Any, tokenizer: Any, renderer: ChatRenderer) -> None:
+def _trackers(config: RunConfig, run: RunFolder, base: LocalBase, data_sha256: str, execution: Execution, say: Say) -> Trackers:
+    tags = {
+        "base_weights_sha256": base.weights_sha256,
+        "data_sha256": data_sha256,
+        "git_commit": git_commit(config.data.path.parent),
+        "run": run.path.name,
+    }
+    return Trackers(config.train.report_to, run, parameters=run_parameters(config, execution.to_json()), tags=tags, say=say)
+
+
+def _check_model(config: RunConfig, model: Any, tokenizer: Any, renderer: ChatRenderer, *, say: Say) -> None:
     """What can only be known once model and rows are there.
 
     Raises:
@@ -179,10 +202,7 @@ def _check_model(config: RunConfig, model: Any, tokenizer: Any, renderer: ChatRe
             f"the chat template ends turns with {wrong}, at which the model does not stop",
             hint="set eos_token in the base model's generation_config.json to the template's end-of-turn token",
         )
-
-
-def _warn_of_stops(model: Any, tokenizer: Any, renderer: ChatRenderer, say: Say) -> None:
-    """Loren also stops at the tokenizer's eos; plain transformers and PEFT do not, and would run on."""
+    # Loren also stops at the tokenizer's eos; plain transformers and PEFT do not, and would run on.
     if missing := renderer.stop_ids - plain_stop_ids(model):
         names = ", ".join(repr(tokenizer.decode([token])) for token in sorted(missing))
         say(f"warning: outside Loren pass eos_token_id={sorted(missing)} ({names}): the base's generation_config.json lacks it")

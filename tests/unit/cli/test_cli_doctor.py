@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
-from loren.cli.doctor import memory_limit
-
 UNINSTALL = """
 import importlib.metadata, sys
-def uninstall(name, version=importlib.metadata.version):
+def uninstall(name):
+    version = importlib.metadata.version
     sys.modules[name] = None
     def known(asked):
         if asked == name: raise importlib.metadata.PackageNotFoundError(name)
@@ -31,7 +30,7 @@ def doctor(
     *arguments: str, cwd: Path, without: str = "", uninstalled: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The command in a process that can't import ``without``, and to which ``uninstalled`` has no metadata either."""
-    code = f"{UNINSTALL}if {without!r}: sys.modules[{without!r}] = None\nif {uninstalled!r}: uninstall({uninstalled!r})\n"
+    code = f"{UNINSTALL}if {without!r}: sys.modules[{without!r}] = None\nfor name in {uninstalled!r}.split(): uninstall(name)\n"
     code += "from loren.cli.main import run\n"
     return subprocess.run(
         [sys.executable, "-c", f"{code}sys.exit(run(['doctor', *{list(arguments)!r}]))"],
@@ -126,6 +125,19 @@ def test_what_is_optional_is_said_and_is_no_failure(tmp_path: Path) -> None:
         assert "missing: device: " in done.stdout
 
 
+def test_every_extra_that_is_missing_is_named_with_its_command(tmp_path: Path) -> None:
+    (tmp_path / "lib" / "torch").mkdir(parents=True)
+    (tmp_path / "lib" / "torch" / "__init__.py").write_text("raise ImportError\n")  # not the point here, and slow
+    extras = {"bitsandbytes": "quantization", "mlflow-skinny": "mlflow", "tensorboard": "tensorboard", "wandb": "wandb"}
+    path = os.pathsep.join([str(tmp_path / "lib"), os.environ.get("PYTHONPATH", "")])
+    done = doctor("--format", "json", cwd=tmp_path, uninstalled=" ".join(extras), PYTHONPATH=path)
+    found = findings(done)
+    assert {name: found[name]["mend"] for name in extras} == {
+        name: f"pip install 'loren[{extra}]'" for name, extra in extras.items()
+    }
+    assert all(not found[name]["required"] and "found none; it is for " in found[name]["missing"] for name in extras)
+
+
 @pytest.fixture
 def hub() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
@@ -155,18 +167,3 @@ def test_the_hub_is_asked_only_on_demand(hub: str, tmp_path: Path) -> None:
     silent = findings(done)["hub"]
     assert (silent["value"], silent["required"]) == ("no answer", False)
     assert "loren models list" in silent["mend"]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "limit"),
-    [
-        ("memory.max", "2147483648\n", 2147483648),
-        ("memory.max", "max\n", None),
-        ("memory/memory.limit_in_bytes", "4294967296\n", 4294967296),
-        ("other", "1", None),
-    ],
-)
-def test_a_containers_memory_limit_is_read(name: str, text: str, limit: int | None, tmp_path: Path) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text(text)
-    assert memory_limit(tmp_path) == limit

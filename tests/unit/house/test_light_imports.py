@@ -17,6 +17,7 @@ LIGHT_ROOMS = (
     "provenance",
     "task",
     "data",
+    "plan",
     "scoring",
     "pipeline",
     "cli",

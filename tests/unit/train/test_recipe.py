@@ -49,11 +49,11 @@ def test_a_stop_token_at_which_the_model_runs_on_is_an_error(tiny_base: Path) ->
     model, tokenizer = load_model(tiny_base, dtype="float32"), load_tokenizer(tiny_base)
     renderer = ChatRenderer(tokenizer, "tiny")
     renderer.render([Message("user", "a"), Message("assistant", "b")], place="f:1")
-    recipe._check_model(RunConfig(), model, tokenizer, renderer)
+    recipe._check_model(RunConfig(), model, tokenizer, renderer, say=print)
     tokenizer.eos_token = "<|endoftext|>"
     model.generation_config.eos_token_id = model.config.eos_token_id = 0
     with pytest.raises(TrainingError, match=r"<\|im_end\|>"):
-        recipe._check_model(RunConfig(), model, tokenizer, renderer)
+        recipe._check_model(RunConfig(), model, tokenizer, renderer, say=print)
 
 
 def test_a_stop_token_that_only_the_tokenizer_knows_is_a_warning(tiny_base: Path) -> None:
@@ -62,11 +62,11 @@ def test_a_stop_token_that_only_the_tokenizer_knows_is_a_warning(tiny_base: Path
     renderer = ChatRenderer(tokenizer, "tiny")
     renderer.render([Message("user", "a"), Message("assistant", "b")], place="f:1")
     said: list[str] = []
-    recipe._warn_of_stops(model, tokenizer, renderer, said.append)
+    recipe._check_model(RunConfig(), model, tokenizer, renderer, say=said.append)
     assert said == []
     model.generation_config.eos_token_id = 0
-    recipe._check_model(RunConfig(), model, tokenizer, renderer)
-    recipe._warn_of_stops(model, tokenizer, renderer, said.append)
+    recipe._check_model(RunConfig(), model, tokenizer, renderer, say=print)
+    recipe._check_model(RunConfig(), model, tokenizer, renderer, say=said.append)
     assert len(said) == 1
     assert "eos_token_id=[2] ('<|im_end|>')" in said[0]
 
@@ -75,7 +75,7 @@ def test_max_length_beyond_the_context_is_an_error(tiny_base: Path) -> None:
     model, tokenizer = load_model(tiny_base, dtype="float32"), load_tokenizer(tiny_base)
     config = RunConfig(data=DataConfig(max_length=4096))
     with pytest.raises(ConfigError, match="at most 2048"):
-        recipe._check_model(config, model, tokenizer, ChatRenderer(tokenizer, "tiny"))
+        recipe._check_model(config, model, tokenizer, ChatRenderer(tokenizer, "tiny"), say=print)
 
 
 def test_weights_that_did_not_change_are_an_error(tiny_base: Path, tmp_path: Path) -> None:
