@@ -1,6 +1,6 @@
 # Every task of this project; CI runs these and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint types imports docs docs-check bench clean
+.PHONY: help setup demo test test-slow check lint types imports docs docs-check site bench clean
 
 VENV := .venv
 PYTHON ?= python3
@@ -18,7 +18,7 @@ help: ## what each target does
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_INDEX) torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@
 
 setup: $(VENV)/.installed ## make .venv with torch (CPU), Loren and the developers' tools
@@ -32,7 +32,7 @@ test: setup ## every fast test (12 minutes)
 test-slow: setup ## what needs minutes or the embedded models (60 minutes; resumes where it stopped)
 	$(BIN)/python -m pytest -m slow --resume-slow
 
-check: lint types imports docs-check ## what CI checks before the tests
+check: lint types imports docs-check site ## what CI checks before the tests
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check src tests examples scripts benchmarks
@@ -50,8 +50,11 @@ docs: setup ## write the generated reference pages
 docs-check: setup ## fail when a generated page is stale
 	$(BIN)/python scripts/generate_docs.py --check
 
+site: setup ## build the documentation site into site/; a warning or a broken link fails
+	$(BIN)/python scripts/build_site.py
+
 bench: setup ## measure what the README says
 	$(BIN)/python benchmarks/main_job.py
 
 clean: ## remove the environment, caches and runs
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .coverage* examples/*/runs
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis .coverage* examples/*/runs

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from doc_blocks import translations
 from loren.cli.main import VERBS
 from loren.config import load_config
 from loren.config.load import _known_keys
@@ -25,7 +26,6 @@ SRC = ROOT / "src" / "loren"
 REFERENCE = ROOT / "docs" / "reference"
 GENERATOR = ROOT / "scripts" / "generate_docs.py"
 TOP = ["README.md", "README.vi.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-TRANSLATED = [("README.md", "README.vi.md"), ("docs/guides/your-first-adapter.md", "docs/guides/your-first-adapter.vi.md")]
 
 
 def documents() -> list[Path]:
@@ -139,18 +139,6 @@ def test_every_link_leads_somewhere() -> None:
     assert broken == []
 
 
-def test_every_toml_block_is_a_valid_configuration(tmp_path: Path) -> None:
-    seen = 0
-    for document in documents():
-        for text in blocks(document, "toml"):
-            seen += 1
-            assert text.startswith("# run.toml"), f"{document.name}: say in the first line which file this is"
-            path = tmp_path / "run.toml"
-            path.write_text(text, encoding="utf-8")
-            assert load_config(path, environment={}).origins["base_model"] == "file"
-    assert seen >= 3
-
-
 def test_the_page_of_all_defaults_holds_the_defaults(tmp_path: Path) -> None:
     (text,) = blocks(REFERENCE / "config.md", "toml")
     path = tmp_path / "run.toml"
@@ -181,14 +169,11 @@ def test_the_tree_names_every_file_and_no_other() -> None:
     assert {"missing": sorted(there - set(named)), "invented": sorted(set(named) - there)} == {"missing": [], "invented": []}
 
 
-@pytest.mark.parametrize(("english", "vietnamese"), TRANSLATED)
-def test_both_languages_have_the_same_parts(english: str, vietnamese: str) -> None:
-    first, second = ROOT / english, ROOT / vietnamese
-    assert [heading.split()[0] for heading in headings(first)] == [heading.split()[0] for heading in headings(second)]
-    assert len(headings(first)) >= 9
-    for language in ("sh", "toml", "json", "python"):
-        assert blocks(first, language) == blocks(second, language)
-    assert len(blocks(first, "sh")) >= 4
+@pytest.mark.parametrize(("english", "vietnamese"), translations(), ids=lambda path: path.name)
+def test_both_languages_have_the_same_parts(english: Path, vietnamese: Path) -> None:
+    parts = [heading.split()[0] for heading in headings(english)]
+    assert parts == [heading.split()[0] for heading in headings(vietnamese)]
+    assert parts
 
 
 def test_commands_in_the_documents_exist() -> None:
