@@ -24,7 +24,8 @@ CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
 BASE = {base!r}
 arguments = [BASE if word.startswith(("embedded:", "Qwen/")) else word for word in sys.argv[1:]]
-environment = {{**os.environ, "MODEL_ID": BASE, "MAX_LENGTH": "2048"}}
+# The allocator is set when a process begins; a fork would begin anew to set it.
+environment = {{**os.environ, "MODEL_ID": BASE, "MAX_LENGTH": "2048", "GLIBC_TUNABLES": ""}}
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     request = json.dumps({{"arguments": arguments, "folder": os.getcwd(), "environment": environment}}).encode()
