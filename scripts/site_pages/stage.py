@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 SWITCH = re.compile(r"^\*\[(?:Tiếng Việt|English)\]\(\S+\)\*$", re.MULTILINE)
 """The line below a title that leads to the page in the other language."""
 TRANSLATED_LINK = re.compile(r"(\]\([^)\s]*)\.vi\.md(?=[)#])")
+README_LINK = re.compile(r"\]\(\.\./\.\./README(?:\.vi)?\.md\)")
+"""What the README is to the repository, the first page is to the site."""
 CONTENTS = "<!-- contents -->"
 """Where the first page lists all others."""
 
@@ -76,7 +78,8 @@ def _page(docs: Path, name: str, language: str, english: set[str]) -> str:
     text = (translation if language == "vi" and translation.is_file() else docs / name).read_text(encoding="utf-8")
     code, label = OTHER[language]
     link = f'<a class="language" href="{other_address(page, language)}" hreflang="{code}" lang="{code}">{label}</a>'
-    text = TRANSLATED_LINK.sub(r"\1.md", SWITCH.sub(link, text, count=1))
+    text = README_LINK.sub("](../index.md)", SWITCH.sub(link, text, count=1))
+    text = TRANSLATED_LINK.sub(r"\1.md", text)
     return text.replace(CONTENTS, _contents(english, language)) if page == "index" else text
 
 

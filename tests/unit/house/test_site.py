@@ -16,7 +16,8 @@ PAGES = {
     "index.md": "# Loren\n\n*[Tiếng Việt](index.vi.md)*\n\nSee [the guide](guides/new.md#first-part).\n\n<!-- contents -->\n",
     "index.vi.md": "# Loren\n\n*[English](index.md)*\n\nXem [hướng dẫn](guides/new.vi.md#first-part).\n\n<!-- contents -->\n",
     "guides/new.md": "# A new guide\n\n*[Tiếng Việt](new.vi.md)*\n\n## First part\n\n```sh\nloren doctor\n```\n",
-    "guides/new.vi.md": "# Hướng dẫn mới\n\n*[English](new.md)*\n\n## First part\n\nXem [mã thoát](../reference/codes.md).\n",
+    "guides/new.vi.md": "# Hướng dẫn mới\n\n*[English](new.md)*\n\n## First part\n\nXem [Loren](../../README.vi.md).\n",
+    "concepts/more.md": "# More\n\nSee [exit codes](../reference/codes.md) and [Loren](../../README.md).\n",
     "reference/codes.md": "# Exit codes\n\nOnly in English.\n",
 }
 
@@ -54,7 +55,7 @@ def test_new_pages_are_taken_in_both_languages(tmp_path: Path) -> None:
     assert json.dumps("hướng") in (site / "vi" / "searchindex.js").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("target", ["nowhere.md", "../reference/codes.md#no-such-heading", "../../README.md"])
+@pytest.mark.parametrize("target", ["nowhere.md", "../reference/codes.md#no-such-heading", "../../CHANGELOG.md"])
 def test_a_broken_link_fails_the_build_and_names_its_page(target: str, tmp_path: Path) -> None:
     docs = write(tmp_path / "docs", PAGES | {"guides/new.md": f"# A new guide\n\nSee [this]({target}).\n\n## First part\n"})
     done = build(docs, tmp_path / "site")
