@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--resume-slow") or config.cache is None:
+    if not config.getoption("--resume-slow") or getattr(config, "cache", None) is None:
         return
     passed = set(config.cache.get(PASSED, {}).get(_state(), []))
     done = [item for item in items if item.nodeid in passed]
@@ -51,7 +51,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
-    cache = item.config.cache
+    cache = getattr(item.config, "cache", None)  # none under -p no:cacheprovider
     if item.config.getoption("--resume-slow") and cache is not None and report.when == "call" and report.passed:
         state = _state()
         cache.set(PASSED, {state: [*cache.get(PASSED, {}).get(state, []), item.nodeid]})

@@ -267,7 +267,10 @@ def _unused_gpu(driver: str | None, device: str, built_for: str | None) -> tuple
     if driver is None or device != "cpu":
         return "", ""
     if built_for is None:
-        return "a torch build that uses the GPU", "make setup TORCH_INDEX_URL=... (the index of torch's CUDA builds)"
+        return (
+            "a torch build that uses the GPU",
+            "rm -rf .venv && make setup TORCH_INDEX_URL=... (the index of torch's CUDA builds)",
+        )
     return f"the GPU for torch, built for CUDA {built_for}", "update the GPU driver, or unset CUDA_VISIBLE_DEVICES"
 
 

@@ -6,6 +6,7 @@ half-written target. Where the platform can't fsync a folder (Windows), the rena
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -29,12 +30,19 @@ MAX_JSON_BYTES = 64 * 1024 * 1024
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable, where the platform can."""
+    """Make the names in ``folder`` durable, where the platform can.
+
+    Raises:
+        OSError: the disk refused.
+    """
     if os.name == "nt":  # pragma: no cover - Windows can't open a folder
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a network or notebook drive that knows no such thing
+            raise
     finally:
         os.close(descriptor)
 

@@ -7,6 +7,7 @@ it would do by itself and must not (telemetry, pickled arguments, model cards, h
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ _UNWANTED = frozenset({"training_args.bin", "README.md"})
 def sft_config(config: RunConfig, execution: Execution, checkpoints: Path) -> SFTConfig:
     """Our configuration in TRL's terms. Every value that TRL would choose differently is set on purpose."""
     train = config.train
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(checkpoints),
         seed=config.seed,
         data_seed=config.seed,
@@ -85,6 +86,9 @@ def sft_config(config: RunConfig, execution: Execution, checkpoints: Path) -> SF
         ddp_find_unused_parameters=False,
         ddp_backend=None if execution.processes == 1 else "nccl" if execution.device == "cuda" else "gloo",
     )
+    # A process with several GPUs in sight would spread each batch over them (DataParallel), which our loss does not know.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def peft_config(lora: LoraConfig, model: PreTrainedModel, base_name: str) -> peft.LoraConfig:
@@ -265,12 +269,18 @@ class LorenTrainer(SFTTrainer):
             "loss": require_finite("the training loss", logs["loss"], step),
             "eval_loss": None,
             "learning_rate": logs["learning_rate"],
-            "grad_norm": require_finite("the gradient norm", logs.get("grad_norm", 0.0), step),
+            "grad_norm": self._finite_norm(logs.get("grad_norm", 0.0)),
             **amounts,
             "peak_vram_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         }
         self._metrics_file.hold(line)
         self._progress.step(step, loss=line["loss"], tokens=line["tokens"], seconds=line["seconds"])
+
+    def _finite_norm(self, norm: float) -> float | None:
+        # In fp16 the first gradients may overflow: the loss scaler then skips the step and halves its scale.
+        if self.args.fp16 and not math.isfinite(norm):
+            return None
+        return require_finite("the gradient norm", norm, self.state.global_step)
 
     def restore_finished(self, checkpoint: Path) -> bool:
         """Take over weights and state of a checkpoint after the last step; the Trainer would train one step more.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from loren.errors import RunFolderError
+from loren.runs.files import read_json, write_json
 from loren.runs.folder import RunFolder
 
 
@@ -40,3 +44,16 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         pass
     with run.held() as cleared:
         assert cleared == []
+
+
+def test_a_drive_that_can_not_fsync_a_folder_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
