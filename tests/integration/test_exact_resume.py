@@ -100,7 +100,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(uninterrupted: Path, tiny_base: Path, tmp_path: Path, number: int) -> None:
     make_project(tmp_path, tiny_base)
     long_project(tmp_path)

@@ -67,6 +67,7 @@ def test_two_processes_resume_in_the_same_bits(tiny_base: Path, tmp_path: Path, 
     assert done.stdout.startswith(f"{stops.count(',') + 1} stops, ")
 
 
+@pytest.mark.slow
 def test_when_one_process_dies_the_others_end_and_the_run_goes_on(tiny_base: Path, tmp_path: Path) -> None:
     two, one = two_projects(tmp_path, tiny_base, steps=120)
     for project in (two, one):
