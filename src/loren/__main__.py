@@ -22,7 +22,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 _ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=67108864"
 """Freed memory stays with the process, in huge pages: a training step frees and takes the same gigabytes again, and would have the
-kernel map and clear them each time. Worth a tenth of the CPU time, for a tenth more memory."""
+kernel map and clear them each time."""
 
 
 def _start_with_allocator() -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +63,6 @@ def watched(last: int, *arguments: str, cwd: Path, store: str) -> subprocess.Com
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Tracked:
-    pytest.importorskip("mlflow")
     folder = make_project(tmp_path_factory.mktemp("private-folder"), tiny_base)
     store = f"sqlite:///{folder}/mlflow.db"
     killed = watched(5, cwd=folder, store=store)
@@ -178,7 +176,6 @@ def test_nothing_leaves_the_machine(tracked: Tracked) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("mlflow") is None or find_spec("flask") is None, reason="the server is not installed")
 def test_a_real_mlflow_server_gets_the_run(tmp_path: Path, tiny_base: Path) -> None:
     """`mlflow server` over loopback; a second run finds it gone, and ends all the same."""
     with socket.socket() as free:

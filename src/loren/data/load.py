@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from loren.data.check import MIN_ROWS, check_file
 from loren.data.report import CheckReport
 from loren.data.rows import Row
+from loren.data.split import golden_leaks
 from loren.errors import DataContractError, Problem
 
 if TYPE_CHECKING:
@@ -52,6 +53,27 @@ def load_rows(path: Path, task: Task | None = None, *, minimum_rows: int = MIN_R
             hint=f"run `loren check {path}` and mend the file",
         )
     return LoadedRows(rows, report.sha256, report)
+
+
+def refuse_golden_rows(rows: Iterable[Row], task: Task | None, file: Path, *, hint: str) -> None:
+    """No golden question or situation of the task may be among rows that a model is trained on or chosen by.
+
+    Args:
+        rows: of the training file.
+        task: without one, or without its golden file, nothing is looked for.
+        file: the training file, for the places.
+        hint: what to do about it.
+
+    Raises:
+        DataContractError: names every leaking row with both line numbers.
+    """
+    if task is None or not task.golden_path.is_file():
+        return
+    golden = load_rows(task.golden_path, task, minimum_rows=0)
+    problems = golden_leaks(rows, golden.rows, file=file.name, golden_file=task.golden_path.name)
+    if problems:
+        summary = f"{file}: {len(problems)} row(s) are golden questions or share their situation"
+        raise DataContractError(summary, problems=problems, hint=hint)
 
 
 def _problems(path: Path, report: CheckReport) -> Iterator[Problem]:

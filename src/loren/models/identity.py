@@ -44,6 +44,13 @@ def weight_files(folder: Path) -> list[str]:
     return names
 
 
+def decoder_config(folder: Path) -> dict[str, Json]:
+    """config.json of ``folder``, with what a model of several kinds of input nests under ``text_config`` at the top."""
+    values = read_model_json(folder / "config.json")
+    inner = values.get("text_config")
+    return {**values, **inner} if isinstance(inner, dict) else values
+
+
 def weights_digest(folder: Path, cache: Path | None = None) -> str:
     """One SHA-256 over the safetensors files of ``folder``.
 

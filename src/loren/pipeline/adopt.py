@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loren.data.check import check_file
-from loren.data.load import load_rows
+from loren.data.load import refuse_golden_rows
 from loren.data.report import CheckReport
 from loren.data.rows import Row
-from loren.data.split import golden_leaks
-from loren.errors import ConfigError, DataContractError, ModelLoadError, Problem, RunFolderError
+from loren.errors import ConfigError, ModelLoadError, Problem, RunFolderError
 from loren.models.cache import Progress
 from loren.models.identity import TEMPLATE, TOKENIZER_FILES, chat_template, read_model_json, template_digest, tokenizer_digest
 from loren.models.source import has_tokenizer
@@ -158,15 +157,7 @@ def _check_data(path: Path | None, task: Task | None) -> CheckReport | None:
         return None
     rows: list[Row] = []
     report = check_file(path, task, on_row=rows.append)
-    if task is not None and task.golden_path.is_file():
-        golden = load_rows(task.golden_path, task, minimum_rows=0)
-        problems = golden_leaks(rows, golden.rows, file=path.name, golden_file=task.golden_path.name)
-        if problems:
-            raise DataContractError(
-                f"{path}: {len(problems)} row(s) are golden questions or share their situation",
-                problems=problems,
-                hint="the adapter has seen them: take these questions out of the golden set",
-            )
+    refuse_golden_rows(rows, task, path, hint="the adapter has seen them: take these questions out of the golden set")
     return report
 
 

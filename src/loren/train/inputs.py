@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from loren.config import RunConfig
-from loren.data.load import LoadedRows, load_rows
+from loren.data.load import LoadedRows, refuse_golden_rows
 from loren.data.rows import Row
-from loren.data.split import Split, golden_leaks
+from loren.data.split import Split
 from loren.errors import DataContractError, Problem, RunFolderError
 from loren.models.chat import ChatRenderer
 from loren.models.lengths import Dropped, RenderedRow, enforce_max_length, render_rows
@@ -59,16 +59,12 @@ def refuse_golden_leaks(split: Split, task: Task | None, file: Path) -> None:
     Raises:
         DataContractError: names every leaking row with both line numbers.
     """
-    if task is None or not task.golden_path.is_file():
-        return
-    golden = load_rows(task.golden_path, task, minimum_rows=0)
-    problems = golden_leaks([*split.train, *split.validation], golden.rows, file=file.name, golden_file=task.golden_path.name)
-    if problems:
-        raise DataContractError(
-            f"{file}: {len(problems)} row(s) are golden questions or share their situation",
-            problems=problems,
-            hint="take these rows out of the training file: a golden set that was trained on measures memory",
-        )
+    refuse_golden_rows(
+        [*split.train, *split.validation],
+        task,
+        file,
+        hint="take these rows out of the training file: a golden set that was trained on measures memory",
+    )
 
 
 def is_finished(run: RunFolder, config: RunConfig, data_sha256: str) -> bool:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from loren.config import RunConfig
 from loren.errors import PrerequisiteError, Problem
-from loren.models.identity import read_model_json, weight_files
+from loren.models.identity import decoder_config, weight_files
 from loren.models.lengths import RenderedRow
 from loren.plan.requirements import (
     DiskShape,
@@ -138,7 +138,7 @@ def _smaller(
 def _memory_shape(
     config: RunConfig, execution: Execution, base: Path, rows: Sequence[RenderedRow], matrices: Mapping[str, tuple[int, ...]]
 ) -> MemoryShape:
-    numbers = read_model_json(base / "config.json")
+    numbers = decoder_config(base)
     layers, hidden, intermediate, vocabulary = (
         _whole(numbers.get(key)) for key in ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
     )

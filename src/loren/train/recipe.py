@@ -16,6 +16,7 @@ from loren.data.split import split_rows
 from loren.errors import ConfigError, Problem, TrainingError, TrainingInterrupted
 from loren.models.chat import ChatRenderer
 from loren.models.generate import plain_stop_ids, refuse_foreign_tokens, stop_token_ids
+from loren.models.identity import decoder_config
 from loren.models.lengths import RenderedRow, token_statistics
 from loren.models.loading import Fetching, LocalBase, load_model, load_tokenizer, locate_base
 from loren.provenance.digests import sha256_json
@@ -117,21 +118,21 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
         with trackers:
             seconds = _fit(trainer, run, metrics, resume=resume, say=say, command=command)
 
-        if processes.is_main:
-            figures = _figures(run, trainer, seconds)
-            record = training_metadata(
-                config,
-                base=base,
-                data=_data_facts(rows),
-                lora=_resolved_lora(trainer),
-                parameters=(trainable, total),
-                figures=figures,
-                command=command,
-            )
-            save_artifact(run.adapter, model=trainer.model, tokenizer=tokenizer, metadata=record)
-            run.record_stage("train", inputs=_stage_inputs(config, loaded.sha256), verdict="done")
-            trackers.finish(figures)
-            say(f"save   {run.adapter}")
+            if processes.is_main:
+                figures = _figures(run, trainer, seconds)
+                record = training_metadata(
+                    config,
+                    base=base,
+                    data=_data_facts(rows),
+                    lora=_resolved_lora(trainer),
+                    parameters=(trainable, total),
+                    figures=figures,
+                    command=command,
+                )
+                save_artifact(run.adapter, model=trainer.model, tokenizer=tokenizer, metadata=record)
+                run.record_stage("train", inputs=_stage_inputs(config, loaded.sha256), verdict="done")
+                trackers.finish(figures)
+                say(f"save   {run.adapter}")
     return TrainResult(run, was_done=False, is_main=processes.is_main)
 
 
@@ -147,7 +148,7 @@ def _execution(config: RunConfig, run: RunFolder, base: LocalBase, rows: Rows, *
     if resume and run.config.is_file():
         stored = read_json(run.config)["execution"]
         return stored_execution(dict(stored), say=say)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    shape = read_json(base.folder / "config.json")
+    shape = decoder_config(base.folder)
     numbers = [int(shape.get(key) or 0) for key in ("num_hidden_layers", "hidden_size", "intermediate_size")]  # pyright: ignore[reportArgumentType]
     longest = max(len(item.rendered.input_ids) for item in rows.train)
     return resolve_execution(

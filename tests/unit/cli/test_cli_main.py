@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -150,3 +151,30 @@ def test_no_color_leaves_bars_without_colours(tmp_path: Path) -> None:
     plain = on_a_terminal(sys.executable, "-c", code, cwd=tmp_path, NO_COLOR="1")
     assert not colour.search(plain)
     assert "validation loss 1.0000" in plain
+
+
+SHOW_EXEC = (
+    "import os, sys\n"
+    "os.execv = lambda program, arguments: (print(program, arguments[1:], os.environ['GLIBC_TUNABLES']), sys.exit(3))\n"
+    "from loren.__main__ import main\n"
+    "main()\n"
+)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the switch is glibc's")
+@pytest.mark.parametrize(("verb", "mine", "code"), [("train", None, 3), ("train", "glibc.malloc.check=0", 0), ("check", None, 0)])
+def test_a_training_starts_once_more_with_the_allocator_unless_the_user_set_it(verb: str, mine: str | None, code: int) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
+    environment |= {"GLIBC_TUNABLES": mine} if mine else {}
+    command = [sys.executable, "-c", SHOW_EXEC, verb, "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, done.stderr
+    assert (f"'{verb}', '--help'] glibc.malloc.hugetlb=1" in done.stdout) == (code == 3)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the switch is glibc's")
+def test_the_second_start_is_the_same_command() -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
+    command = [sys.executable, "-m", "loren", "train", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, "Usage: loren train" in done.stdout) == (0, True), done.stderr

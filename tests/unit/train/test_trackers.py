@@ -19,8 +19,6 @@ from loren.errors import ConfigError, PrerequisiteError
 from loren.runs.folder import RunFolder
 from loren.train.trackers import Trackers, require_packages, run_parameters
 
-pytest.importorskip("mlflow")
-
 
 def trackers(run: RunFolder, said: list[str], *names: str) -> Trackers:
     return Trackers(names, run, parameters={"seed": 42}, tags={"run": run.path.name, "git_commit": None}, say=said.append)

@@ -265,3 +265,12 @@ def test_losses_equal_trls_own(tiny_base: Path, tmp_path: Path, lora: dict[str, 
     expected = [entry["loss"] for entry in theirs.state.log_history if "loss" in entry]
     assert len(expected) == 6
     assert losses(tmp_path / "ours") == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_gradient_that_overflows_in_fp16_is_no_end(tiny_base: Path, tmp_path: Path) -> None:
+    trainer: Any = build(tiny_base, tmp_path / "a", micro=2, accumulation=1)
+    with pytest.raises(TrainingError, match="gradient norm is inf"):
+        trainer._finite_norm(float("inf"))
+    trainer.args.fp16 = True
+    assert trainer._finite_norm(float("inf")) is None
+    assert trainer._finite_norm(0.5) == 0.5
