@@ -2,22 +2,22 @@
 
 A line passes through stages, and every stage that can run, does, so that a person mends a row once: bytes to value
 (``decode``), value to conversation (``conversation``), conversation to target (``target``, with a task), and then each text through
-the checks of ``_TEXT_CHECKS``. A new rule is an entry in ``rules.toml`` and a line in its stage.
+``TEXT_CHECKS``. A new rule is an entry in ``rule_tables/`` and a line in its stage; one that needs more than its line is a survey.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from loren.data.conversation import Conversation, Turn, read_conversation
 from loren.data.decode import decode_line
-from loren.data.pii import find_pii, may_hold_pii
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
 from loren.data.rules import Breach, Breaches
 from loren.data.target import Target, decoded, read_target, texts_in
+from loren.data.text_checks import TEXT_CHECKS
 
 if TYPE_CHECKING:
     from loren.task.definition import Task
@@ -62,7 +62,7 @@ class Contract:
             verdict.object_target = isinstance(conversation.target.content, dict)
         texts = list(_texts(conversation, target))
         joined = "\n".join([text for _, text in texts])
-        for check in _TEXT_CHECKS:
+        for check in TEXT_CHECKS:
             if check.may_find(joined):
                 for path, text in texts:
                     breaches.extend(check.find(path, text))
@@ -79,28 +79,6 @@ def _texts(conversation: Conversation, target: Target | None) -> Iterator[tuple[
             yield from texts_in(path, value)
         elif isinstance(content, str):
             yield path, content
-
-
-def _pii(path: str, text: str) -> Iterator[Breach]:
-    for finding in find_pii(text):
-        what = _KINDS[finding.rule]
-        place = f"characters {finding.start + 1} to {finding.end} of the text"
-        yield Breach(finding.rule, path, f"expected no personal data, found {what} at {place}", (finding.start, finding.end))
-
-
-_KINDS = {"pii-email": "an e-mail address", "pii-phone": "a phone number"}
-
-
-class _TextCheck(NamedTuple):
-    """A rule, or several, over texts."""
-
-    may_find: Callable[[str], bool]
-    """Takes all texts of a row, joined; False says that none of them breaks the rule. It is what most rows cost."""
-    find: Callable[[str, str], Iterable[Breach]]
-    """Takes a pointer and the text there."""
-
-
-_TEXT_CHECKS = (_TextCheck(may_hold_pii, _pii),)
 
 
 def _row(line: int, conversation: Conversation, target: Target | None) -> Row:

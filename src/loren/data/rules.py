@@ -1,7 +1,7 @@
 """The rules of the data contract, and what breaking one looks like.
 
-The rules stand in ``rules.toml``: id, name, severity, words and examples. The code that finds a breach names its rule; ids stay
-the same for ever, so that reports can be compared and a rule can be looked up with ``loren check --explain ID``.
+The rules stand in ``rule_tables/``, a file a family: id, name, severity, words and examples. The code that finds a breach names its
+rule; ids stay the same for ever, so that reports can be compared and a rule can be looked up with ``loren check --explain ID``.
 """
 
 from __future__ import annotations
@@ -125,9 +125,12 @@ class Issue:
 @cache
 def all_rules() -> Mapping[str, Rule]:
     """Name -> rule, in the order of the ids."""
-    text = files("loren.data").joinpath("rules.toml").read_text(encoding="utf-8")
-    table: dict[str, dict[str, str]] = tomllib.loads(text)["rules"]
-    rules = [Rule(id=key, **_filled(entry)) for key, entry in table.items()]
+    rules: list[Rule] = []
+    for file in files("loren.data").joinpath("rule_tables").iterdir():
+        if file.name.endswith(".toml"):
+            table: dict[str, dict[str, str]] = tomllib.loads(file.read_text(encoding="utf-8")).get("rules", {})
+            rules.extend(Rule(id=key, **_filled(entry)) for key, entry in table.items())
+    rules.sort(key=lambda rule: rule.id)
     return {rule.name: rule for rule in rules}
 
 

@@ -18,8 +18,8 @@ from loren.task.definition import Task, load_task
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    """The task of the examples, as rules.toml has it."""
-    table = tomllib.loads(files("loren.data").joinpath("rules.toml").read_text(encoding="utf-8"))["task"]
+    """The task of the examples, as rule_tables/examples.toml has it."""
+    table = tomllib.loads(files("loren.data").joinpath("rule_tables", "examples.toml").read_text(encoding="utf-8"))["task"]
     folder = tmp_path_factory.mktemp("task")
     lines = ['name = "examples"', 'language = "en"', 'version = "1"', f"labels = {table['labels']}", f"reply = '{table['reply']}'"]
     folder.joinpath("task.toml").write_text("\n".join(lines), encoding="utf-8")

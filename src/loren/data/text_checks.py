@@ -1,0 +1,35 @@
+"""The rules that look at the texts of a row, one after another. Pure.
+
+A check sees every text: each message's, and of a content that is JSON its decoded keys and strings. Most rows break nothing, so a
+check first says so for all texts of a row together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from loren.data.pii import find_pii, may_hold_pii
+from loren.data.rules import Breach
+
+
+class TextCheck(NamedTuple):
+    """A rule, or several, over texts."""
+
+    may_find: Callable[[str], bool]
+    """Takes all texts of a row, joined; False says that none of them breaks the rule. It is what most rows cost."""
+    find: Callable[[str, str], Iterable[Breach]]
+    """Takes a pointer and the text there."""
+
+
+def _pii(path: str, text: str) -> Iterator[Breach]:
+    for finding in find_pii(text):
+        what = _KINDS[finding.rule]
+        place = f"characters {finding.start + 1} to {finding.end} of the text"
+        yield Breach(finding.rule, path, f"expected no personal data, found {what} at {place}", (finding.start, finding.end))
+
+
+_KINDS = {"pii-email": "an e-mail address", "pii-phone": "a phone number"}
+
+TEXT_CHECKS = (TextCheck(may_hold_pii, _pii),)
+"""In this order."""
