@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loren.data.contract import Contract, Verdict
 from loren.data.label_count import LabelCount
-from loren.data.reader import LineReader
+from loren.data.reader import Line, LineReader
 from loren.data.report import CheckReport
 from loren.data.rows import Row
 from loren.data.rules import issue
+from loren.data.similar.duplicates import COPIES_LIMIT, Duplicates, Reread
 from loren.data.survey import RowCount, Survey
 from loren.errors import ConfigError
 
 if TYPE_CHECKING:
+    from loren.data.similar.golden import GoldenIndex
     from loren.task.definition import Task
 
 MIN_ROWS = 10
@@ -23,7 +25,13 @@ MIN_ROWS = 10
 
 
 def check_file(
-    path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS, on_row: Callable[[Row], None] | None = None
+    path: Path,
+    task: Task | None = None,
+    *,
+    minimum_rows: int = MIN_ROWS,
+    on_row: Callable[[Row], None] | None = None,
+    golden: GoldenIndex | None = None,
+    copies_limit: int = COPIES_LIMIT,
 ) -> CheckReport:
     """Check a JSONL file against the data contract.
 
@@ -32,6 +40,8 @@ def check_file(
         task: with a task, targets and label values are judged too.
         minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
         on_row: called with every row that breaks no error-level rule, in order.
+        golden: rows that the file may share nothing with.
+        copies_limit: different questions up to which copies in other words are looked for.
 
     Returns:
         The report, which holds every issue.
@@ -42,8 +52,9 @@ def check_file(
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
-    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels)
-    contract = Contract(task)
+    duplicates = Duplicates(_reread(path), limit=copies_limit)
+    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates)
+    contract = Contract(task, golden)
     try:
         with path.open("rb") as stream:
             reader = LineReader(stream)
@@ -65,7 +76,20 @@ def check_file(
         for survey in surveys:
             for line_number, breach in survey.breaches():
                 report.issues.append(issue(breach, line_number))
+        report.duplicates = duplicates.to_json()
     return report
+
+
+def _reread(path: Path) -> Reread | None:
+    """Reads the file once more; None for a pipe, which can be read once."""
+    if not path.is_file():
+        return None
+
+    def lines() -> Iterator[Line]:
+        with path.open("rb") as stream:
+            yield from LineReader(stream)
+
+    return lines
 
 
 def _add(report: CheckReport, verdict: Verdict, line: int) -> None:

@@ -16,10 +16,13 @@ from loren.data.decode import decode_line
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
 from loren.data.rules import Breach, Breaches
+from loren.data.similar.forms import digest
+from loren.data.similar.question import asked_in, question_of
 from loren.data.target import Target, decoded, read_target, texts_in
 from loren.data.text_checks import TEXT_CHECKS
 
 if TYPE_CHECKING:
+    from loren.data.similar.golden import GoldenIndex
     from loren.task.definition import Task
 
 
@@ -34,13 +37,17 @@ class Verdict:
     """The target's label values, as JSON text, where they could be read, even of a row that breaks other rules."""
     object_target: bool = False
     """Whether the target was an object, which the row holds as canonical JSON text."""
+    digests: tuple[int, int] | None = None
+    """64 bits of the question and of the target, by which duplicates are found; None where there is no target."""
 
 
 class Contract:
     """The rules, with or without a task."""
 
-    def __init__(self, task: Task | None = None) -> None:
+    def __init__(self, task: Task | None = None, golden: GoldenIndex | None = None) -> None:
+        """With ``golden``, a row that shares something with a golden one breaks a rule."""
         self._task = task
+        self._golden = golden
         self._object_target = task is not None and task.is_json
 
     def check(self, line: Line, *, with_row: bool = True) -> Verdict:
@@ -60,12 +67,16 @@ class Contract:
             target = read_target(conversation.target, breaches, self._task)
             verdict.label = target.label
             verdict.object_target = isinstance(conversation.target.content, dict)
+            verdict.digests = question_of(conversation.turns).digest, digest(target.text)
         texts = list(_texts(conversation, target))
         joined = "\n".join([text for _, text in texts])
         for check in TEXT_CHECKS:
             if check.may_find(joined):
                 for path, text in texts:
                     breaches.extend(check.find(path, text))
+        if self._golden is not None:
+            asked = asked_in((turn.place, turn) for turn in conversation.turns)
+            breaches.extend(self._golden.leaks(asked, conversation.groups))
         if with_row and not breaches.has_error:
             verdict.row = _row(line.number, conversation, target)
         return verdict

@@ -89,6 +89,8 @@ class CheckReport:
     issues: IssueLog = field(default_factory=IssueLog)
     tokens: Mapping[str, Any] | None = None
     """Token statistics, where a base model was given."""
+    duplicates: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How copies in other words were looked for; empty where the rules over the file are off."""
 
     @property
     def errors(self) -> int:
@@ -132,5 +134,6 @@ class CheckReport:
             "warnings": self.warnings,
             "object_targets": self.object_targets,
             "labels": {pointer: dict(values) for pointer, values in self.labels.items()},
+            "duplicates": dict(self.duplicates),
             "rules": self.by_rule(),
         }

@@ -12,7 +12,7 @@ import pytest
 from loren.data.check import check_file
 from loren.data.load import load_rows
 from loren.data.rules import MAX_BREACHES, Breach, Breaches, Rule, all_rules, expand_example, find_rule
-from loren.data.split import golden_leaks
+from loren.data.similar.golden import golden_leaks
 from loren.task.definition import Task, load_task
 
 
@@ -71,7 +71,10 @@ def test_ids_never_change_their_meaning() -> None:
         "D113": "roles-alternate", "D114": "last-not-assistant", "D115": "user-not-first", "D116": "weight-invalid",
         "D117": "nothing-to-learn", "D118": "group-id", "D119": "unknown-row-key", "D120": "unknown-message-key",
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
-        "D501": "golden-question", "D502": "golden-situation", "D901": "too-few-rows", "D902": "label-too-rare",
+        "D501": "golden-question", "D502": "golden-situation", "D503": "conflicting-targets", "D504": "conflicting-labels",
+        "D505": "duplicate-question", "D506": "diacritics-copy", "D507": "digits-copy", "D508": "near-copy",
+        "D509": "doubtful-label", "D510": "golden-diacritics", "D511": "golden-digits", "D512": "golden-near",
+        "D513": "golden-customer", "D514": "golden-conversation", "D901": "too-few-rows", "D902": "label-too-rare",
     }.items()  # fmt: skip
 
 
