@@ -16,6 +16,7 @@ from loren.cli.output import Format, format_option
 if TYPE_CHECKING:
     from loren.data.report import CheckReport
     from loren.data.rules import Issue, Rule
+    from loren.data.similar.golden import GoldenIndex
     from loren.task.definition import Task
 
 EXIT_BROKEN = 3
@@ -29,6 +30,20 @@ EXIT_BROKEN = 3
     "--tokens", "config", type=click.Path(path_type=Path), metavar="CONFIG", help="Measure rows in tokens, as CONFIG trains."
 )
 @click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
+@click.option(
+    "--against",
+    "golden_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="GOLDEN",
+    help="No row may be a copy of a row of this file, or share a situation, customer or conversation with it; repeatable.",
+)
+@click.option(
+    "--copies-limit",
+    type=click.IntRange(0),
+    metavar="QUESTIONS",
+    help="Look for copies in other words among up to so many different questions; 200000 unless told otherwise.",
+)
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
 @format_option
 def command(
@@ -36,6 +51,8 @@ def command(
     task_folder: Path | None,
     config: Path | None,
     show_row: int | None,
+    golden_files: tuple[Path, ...],
+    copies_limit: int | None,
     explain: str | None,
     output_format: Format,
 ) -> None:
@@ -58,7 +75,7 @@ def command(
     from loren.data.check import check_file
 
     task = _load_task(task_folder)
-    report = check_file(file, task)
+    report = check_file(file, task, golden=_load_golden(golden_files, file), copies_limit=copies_limit)
     if config is not None and not report.errors:
         from loren.cli.tokens import RowTokens
 
@@ -86,6 +103,21 @@ def _load_task(folder: Path | None) -> Task | None:
     return load_task(folder)
 
 
+def _load_golden(files: tuple[Path, ...], file: Path) -> GoldenIndex | None:
+    """The index of the golden files; None without any.
+
+    Raises:
+        click.UsageError: one of them is the file that is checked.
+    """
+    if not files:
+        return None
+    if any(golden.exists() and file.exists() and golden.samefile(file) for golden in files):
+        raise click.UsageError("--against: expected another file than the one that is checked: every row would be a leak")
+    from loren.data.load import read_golden
+
+    return read_golden(files)
+
+
 def _print_text(report: CheckReport, following: str) -> None:
     """The report for people: what was read, the issues by rule, the verdict, the next command."""
     _say(f"{report.file}: {report.rows} row(s), sha256 {report.sha256[:12]}", bold=True)
@@ -93,6 +125,8 @@ def _print_text(report: CheckReport, following: str) -> None:
         _say(f"  {report.blank_lines} blank line(s) skipped")
     if report.object_targets:
         _say(f"  {report.object_targets} target(s) are objects: taken as their canonical JSON text")
+    if reason := report.duplicates.get("not_compared"):
+        _say(f"  copies in other words were not looked for: {reason}")
     for pointer, values in report.labels.items():
         counts = ", ".join(f"{value} {count}" for value, count in _shown_labels(values))
         _say(f"  rows by {pointer}: {counts or 'none could be read'}")

@@ -31,7 +31,7 @@ def check_file(
     minimum_rows: int = MIN_ROWS,
     on_row: Callable[[Row], None] | None = None,
     golden: GoldenIndex | None = None,
-    copies_limit: int = COPIES_LIMIT,
+    copies_limit: int | None = None,
 ) -> CheckReport:
     """Check a JSONL file against the data contract.
 
@@ -41,7 +41,7 @@ def check_file(
         minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
         on_row: called with every row that breaks no error-level rule, in order.
         golden: rows that the file may share nothing with.
-        copies_limit: different questions up to which copies in other words are looked for.
+        copies_limit: different questions up to which copies in other words are looked for; None for the usual limit.
 
     Returns:
         The report, which holds every issue.
@@ -52,7 +52,7 @@ def check_file(
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
-    duplicates = Duplicates(_reread(path), limit=copies_limit)
+    duplicates = Duplicates(_reread(path), limit=COPIES_LIMIT if copies_limit is None else copies_limit)
     surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates)
     contract = Contract(task, golden)
     try:

@@ -16,7 +16,7 @@ from loren.data.decode import decode_line
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
 from loren.data.rules import Breach, Breaches
-from loren.data.similar.forms import digest
+from loren.data.similar.forms import target_digest
 from loren.data.similar.question import asked_in, question_of
 from loren.data.target import Target, decoded, read_target, texts_in
 from loren.data.text_checks import TEXT_CHECKS
@@ -67,7 +67,7 @@ class Contract:
             target = read_target(conversation.target, breaches, self._task)
             verdict.label = target.label
             verdict.object_target = isinstance(conversation.target.content, dict)
-            verdict.digests = question_of(conversation.turns).digest, digest(target.text)
+            verdict.digests = question_of(conversation.turns).digest, target_digest(target.text)
         texts = list(_texts(conversation, target))
         joined = "\n".join([text for _, text in texts])
         for check in TEXT_CHECKS:

@@ -1,12 +1,11 @@
 """Rows -> train, validation and test, so that nothing that belongs together is separated. Pure.
 
-A *group* is a connected component of rows that ask the same (also in a near, digit-changed or diacritic-stripped copy), or that have
-an equal ``situation``, ``customer`` or ``conversation`` id. A group's *stratum* is the label that most of its rows have. Within a
-stratum the groups are put in the order of a keyed hash of (seed, group); validation takes the first of them, test the last. So the
-order of the file does not matter, and
-a row that is appended moves little: at most one other group of its stratum enters or leaves validation, at most one enters or
-leaves test, and none passes from one to the other. (If it ties together groups that were apart, those become one, too; and it may
-be the row with which some wording becomes that of most rows, which no longer makes two of them near copies.)
+A *group* is a connected component of rows that ask the same (also in a near, digit-changed or diacritic-stripped copy), or that
+have an equal ``situation``, ``customer`` or ``conversation`` id. A group's *stratum* is the label that most of its rows have.
+Within a stratum the groups are put in the order of a keyed hash of (seed, group); validation takes the first of them, test the
+last. So the order of the file does not matter, and a row that is appended moves little: at most one other group of its stratum
+enters or leaves validation, at most one enters or leaves test, and none passes from one to the other. (If it ties together groups
+that were apart, those become one, too; and with it some wording may become that of most rows, which then makes no copies.)
 
 Test takes the other end of the order, not the groups right after validation's, for this reason only: there a new group at
 the front would push one group from validation into test, and another out of test.

@@ -94,9 +94,7 @@ class Copies:
             if kind == 0 and (read.unmarked[index] or read.unmarked[other]):
                 message = f"expected one label for a question, found that of line {line} {_HOW[kind]}, with another label"
                 return Breach("conflicting-labels", "", message)
-            message = (
-                f"expected questions that are alike to have one label, found that of line {line} {_HOW[kind]}, with another label"
-            )
+            message = f"expected like questions to have one label, found that of line {line} {_HOW[kind]}, with another label"
             return Breach("doubtful-label", "", message)
         rule = ("diacritics-copy", "digits-copy", "near-copy")[kind]
         return Breach(rule, "", f"expected questions that differ in their words, found that of line {line} {_HOW[kind]}")

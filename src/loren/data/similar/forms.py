@@ -34,8 +34,7 @@ MAX_CHARACTERS = 20_000
 """A longer text is compared with others in its exact form only."""
 
 _SPACES = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
-_RARE_SPACES = (b"\xc2\xa0", b"\xc2\x85", b"\xe2\x80", b"\xe2\x81", b"\xe3\x80", b"\xe1\x9a", b"\xef\xbb")
-"""First bytes in UTF-8 of the white space outside ASCII, and of the invisible characters; also those of dashes and quotes."""
+_LOWER = bytes(range(256)).lower()
 _INVISIBLE: dict[int, str | int | None] = dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
 
 DROPPED, LETTER, DIGIT, MARK = range(4)
@@ -50,14 +49,20 @@ def normalised(text: str) -> str:
 
 
 def digest(text: str) -> int:
-    """64 bits of a text's exact form, in a few microseconds; white space is left out rather than evened out."""
+    """64 bits of a text's exact form, in a microsecond or two; white space is left out rather than evened out."""
+    if text.isascii():
+        return xxhash.xxh3_64_intdigest(text.encode().translate(_LOWER, _SPACES))
+    text = unicodedata.normalize("NFC", text).casefold()
+    if "\u00a0" in text or "\u200b" in text or "\ufeff" in text or "\u3000" in text or "\u202f" in text or "\u2009" in text:
+        text = "".join(text.translate(_INVISIBLE).split())
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass").translate(None, _SPACES))
+
+
+def target_digest(text: str) -> int:
+    """64 bits of a target, less its white space and ASCII capitals: other capitals would cost more than they are worth there."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-    data = text.casefold().encode("utf-8", "surrogatepass")
-    if not text.isascii() and any(rare in data for rare in _RARE_SPACES):
-        text = unicodedata.normalize("NFC", text.casefold()).translate(_INVISIBLE)
-        data = "".join(text.split()).encode("utf-8", "surrogatepass")
-    return xxhash.xxh3_64_intdigest(data.translate(None, _SPACES))
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass").translate(_LOWER, _SPACES))
 
 
 class Forms(NamedTuple):
@@ -94,11 +99,13 @@ def read_forms(texts: Sequence[str]) -> Forms:
     visible = kind != MARK
     kind, rows = kind[visible], rows[visible]
     shown = np.where(kind == DROPPED, ord(" "), np.where(kind == DIGIT, ord("0"), plain[visible])).astype(np.uint32)
-    starts_word = np.ones(len(shown), np.bool_)
-    starts_word[1:] = (kind[1:] != DROPPED) | (kind[:-1] != DROPPED) | (rows[1:] != rows[:-1])
-    return Forms(
-        np.array(plain_digests, np.uint64), np.array(loose_digests, np.uint64), ~marked, shown[starts_word], rows[starts_word]
-    )
+    kept = kind != DROPPED
+    kept[1:] |= (kind[:-1] != DROPPED) & (rows[1:] == rows[:-1])  # the first separator after a word
+    shown, rows, kind = shown[kept], rows[kept], kind[kept]
+    inner = kind != DROPPED
+    inner[:-1] |= rows[1:] == rows[:-1]  # but not at the end of the text
+    digests = np.array([plain_digests, loose_digests], np.uint64)
+    return Forms(digests[0], digests[1], ~marked, shown[inner], rows[inner])
 
 
 def batches(texts: Sequence[str], *, characters: int = 1_000_000) -> list[slice]:

@@ -28,6 +28,8 @@ _KINDS = {
     "golden-digits": "found that of {place} with other digits",
     "golden-near": "found a near copy of that of {place}",
 }
+_RANKS = {rule: rank for rank, rule in enumerate(_KINDS)}
+"""The closest likeness first."""
 
 
 class GoldenIndex:
@@ -63,7 +65,7 @@ class GoldenIndex:
 
     def leaks(self, asked: Sequence[Asked], groups: Mapping[str, str]) -> Iterator[Breach]:
         """Yield what one training row shares with the golden rows; of each golden row its closest likeness."""
-        named: set[int] = set()
+        closest: dict[int, tuple[int, str]] = {}
         exact = [self._exact.get(digest(each.text)) for each in asked]
         forms = None if None not in exact else read_forms([each.text for each in asked])
         sets = read_sets(forms) if forms is not None else None
@@ -71,10 +73,13 @@ class GoldenIndex:
             rule, golden = "golden-question", exact[index]
             if golden is None and forms is not None and sets is not None:
                 rule, golden = self._copy(forms, sets, index)
-            if golden is not None and golden not in named:
-                named.add(golden)
-                found = _KINDS[rule].format(place=self._places[golden])
-                yield Breach(rule, each.path, f"expected no golden question in training data, {found}")
+            if golden is not None:
+                found = _RANKS[rule], each.path
+                closest[golden] = min(closest.get(golden, found), found)
+        for golden, (rank, path) in sorted(closest.items()):
+            rule = list(_KINDS)[rank]
+            found = _KINDS[rule].format(place=self._places[golden])
+            yield Breach(rule, path, f"expected no golden question in training data, {found}")
         for kind, rule in _IDS.items():
             place = self._ids.get((kind, groups.get(kind, "")))
             if place is not None:

@@ -1,7 +1,7 @@
 """Which of many texts are near copies of one another.
 
-Two texts are near copies where at least 0.7 of their five-character pieces are common (Jaccard), capitals, marks and digits evened
-out, and, of what is left without the wording that most texts of the file share, at least half.
+Two texts are near copies where at least two thirds of their five-character pieces are common (Jaccard), capitals, marks and digits
+evened out, and, of what is left without the wording that most texts of the file share, at least half.
 
 Up to ``EXACT_TEXTS`` texts, each is compared with all, through an index of pieces. Among more, candidates come from sketches
 (MinHash, 128 values in 32 bands of 4), and each candidate is then compared exactly: nothing that is no near copy is called one, and
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from loren.data.similar.shingles import Pieces, Places, Sets, bounds_of, common_pieces, jaccard, jaccard_of_pairs, mixed, without
 
-NEAR = 0.7
+NEAR = 2 / 3
 """Jaccard index from which two texts are near copies."""
 NEAR_REST = 0.5
 """That of what is left without the common wording."""
