@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,12 @@ from pathlib import Path
 LIKENESSES = (0.7, 0.8, 0.9)
 _ONSETS = ("b", "c", "d", "g", "h", "k", "l", "m", "n", "s", "t", "v", "x", "ch", "gi", "kh", "ng", "nh", "ph", "th", "tr", "đ")
 _RHYMES = ("an", "ang", "at", "ăn", "ât", "âu", "ê", "êm", "iên", "oa", "oan", "o", "ong", "ô", "ơi", "u", "ưa", "ương", "uôn")
+
+
+def peak_mb() -> int:
+    """Most memory that this process has held (that of the parent does not count, as it would in ``ru_maxrss``)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
 def words() -> list[str]:
@@ -118,7 +123,7 @@ def near_copies(rows: int = 100_000, *, each: int = 1000) -> dict[str, float]:
     figures["rows found that were not planted"] = len(found - later - earlier)
     figures["CPU s of the whole check"] = round(end - middle, 2)
     figures["CPU s of the search"] = round((end - middle) - (middle - start), 2)
-    figures["peak MB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    figures["peak MB"] = peak_mb()
     return figures
 
 
@@ -129,12 +134,14 @@ def digests_of_a_row(rounds: int = 20_000) -> dict[str, float]:
     rng = random.Random(2)
     vocabulary = words()
     rows = [(sentence(rng, vocabulary)[:70], (sentence(rng, vocabulary) + sentence(rng, vocabulary) * 2)[:250]) for _ in range(500)]
-    start = time.process_time()
+    best = float("inf")
     for _ in range(rounds // len(rows)):
+        start = time.process_time()
         for question, target in rows:
             digest(question)
             target_digest(target)
-    return {"digests, us a row": round((time.process_time() - start) / (rounds // len(rows) * len(rows)) * 1e6, 2)}
+        best = min(best, time.process_time() - start)
+    return {"digests, us a row": round(best / len(rows) * 1e6, 2)}
 
 
 def exact_duplicates(rows: int = 5_000_000) -> dict[str, float]:
@@ -160,7 +167,7 @@ def _only_digests(rows: int) -> dict[str, float]:
         "repeated questions found": found,
         "of": rows // 100,
         "CPU s": round(time.process_time() - start, 1),
-        "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak MB": peak_mb(),
     }
 
 
