@@ -18,7 +18,8 @@ from loren.models.loading import Dtype, choose_device, choose_dtype
 from loren.provenance.machine import machine_memory_bytes
 from loren.runs.files import Json
 
-LOSS_PATH = "label_positions_shared_prefix"
+LOSS_PATH = "packed_label_positions"
+"""Rows without padding, the output head at label positions only; rows are padded where the model can't be run so."""
 _MEMORY_SHARE = 0.3
 """Share of the machine's memory that activations may take; other work and the weights need the rest."""
 

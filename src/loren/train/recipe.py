@@ -228,6 +228,7 @@ def _fit(trainer: LorenTrainer, run: RunFolder, metrics: MetricsFile, *, resume:
     metrics.start_after(checkpoint_step(latest) if latest else 0)
     if resume:
         say(f"resume from {latest.name}" if latest else "resume: no checkpoint yet, starting at step 0")
+    trainer.check_loss_path(say)
     before = trainable_digest(trainer.model)
     started = time.perf_counter()
     with stop_on_signals() as trainer.stop:
