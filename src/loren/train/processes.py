@@ -29,6 +29,8 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    here: int = 1
+    """How many of them share this machine and its memory."""
 
     @property
     def is_main(self) -> bool:
@@ -104,7 +106,7 @@ def join_processes() -> Processes:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Processes(rank=dist.get_rank(), count=dist.get_world_size())
+    return Processes(rank=dist.get_rank(), count=dist.get_world_size(), here=int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def is_lost_process(error: RuntimeError) -> bool:

@@ -105,8 +105,7 @@ class Trackers:
         tags: Mapping[str, str | None],
         say: Say,
     ) -> None:
-        # One process of several speaks for the run: torchrun and accelerate number them.
-        self._names = tuple(report_to) if os.environ.get("RANK", "0") == "0" else ()
+        self._names = tuple(report_to)
         self._run = run
         self._tracked = TrackedRun(run.path, parameters, {key: value for key, value in tags.items() if value is not None})
         self._say = say
