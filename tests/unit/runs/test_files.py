@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loren.errors import IntegrityError, StorageError
 from loren.runs import files
-from loren.runs.files import append_text, encode_json, read_json, staged_folder, write_bytes, write_json, write_text
+from loren.runs.files import MAX_JSON_BYTES, append_text, encode_json, read_json, staged_folder, write_bytes, write_json, write_text
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -126,6 +126,13 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes | None, expected:
     with pytest.raises(IntegrityError, match=expected) as caught:
         read_json(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "x.json").open("wb") as file:
+        file.truncate(MAX_JSON_BYTES + 1)  # a hole: it takes no room
+    with pytest.raises(IntegrityError, match=f"expected at most {MAX_JSON_BYTES} bytes"):
+        read_json(tmp_path / "x.json")
 
 
 def crash_while_staging(target: Path) -> None:
