@@ -52,7 +52,7 @@ def load_config(path: Path | None, *, environment: Mapping[str, str], overrides:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if path is not None:
-        for key, value in _flatten(_read_toml(path)):
+        for key, value in flatten(_read_toml(path)):
             values[key], origins[key] = value, "file"
     problems: list[Problem] = []
     for name, key in ENVIRONMENT_KEYS.items():
@@ -96,10 +96,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested tables by dotted key; a list is a leaf."""
     for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(cast("dict[str, Any]", value), f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flatten(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

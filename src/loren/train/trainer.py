@@ -33,7 +33,7 @@ from loren.models.lengths import RenderedRow
 from loren.provenance.manifest import write_manifest
 from loren.runs.files import staged_folder
 from loren.train.batches import RightPadCollator, StepSampler
-from loren.train.checkpoints import TRAINER_STATE, rotate_checkpoints, storage_errors
+from loren.train.checkpoints import TRAINER_STATE, Fingerprint, rotate_checkpoints, storage_errors
 from loren.train.execution import Execution
 from loren.train.loss import attach_label_loss, path_difference
 from loren.train.metrics import MetricsFile, StepMeter, require_finite
@@ -158,6 +158,7 @@ class LorenTrainer(SFTTrainer):
     ) -> None:
         self._lengths = [len(item.rendered.input_ids) for item in train_rows]
         self._save_total_limit = save_total_limit
+        self._whole_checkpoints: dict[str, Fingerprint] = {}
         self._metrics_file, self._progress = outputs
         self._meter = StepMeter()
         self._stage: Path | None = None
@@ -344,7 +345,7 @@ class LorenTrainer(SFTTrainer):
             finally:
                 self._stage = None
         if self.processes.is_main:
-            rotate_checkpoints(folder, keep=self._save_total_limit)
+            rotate_checkpoints(folder, keep=self._save_total_limit, whole=self._whole_checkpoints)
 
     @contextmanager
     def _checkpoint_stage(self, target: Path) -> Generator[Path]:
