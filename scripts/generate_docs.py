@@ -10,7 +10,7 @@ from pathlib import Path
 from reference_pages.cli import cli_page
 from reference_pages.config import config_page
 from reference_pages.exit_codes import exit_codes_page
-from reference_pages.rules import rules_page
+from reference_pages.rules import rules_page, vietnamese_rules_page
 from reference_pages.task import task_page
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -18,6 +18,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "config.md": config_page,
     "task.md": task_page,
     "rules.md": rules_page,
+    "rules.vi.md": vietnamese_rules_page,
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
 }

@@ -15,7 +15,7 @@ from loren.cli.output import Format, format_option
 
 if TYPE_CHECKING:
     from loren.data.report import CheckReport
-    from loren.data.rules import Issue, Rule
+    from loren.data.rules import Issue, Language, Rule
     from loren.task.definition import Task
 
 EXIT_BROKEN = 3
@@ -30,6 +30,9 @@ EXIT_BROKEN = 3
 )
 @click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
+@click.option(
+    "--lang", "language", type=click.Choice(["en", "vi"]), help="With --explain: its language; by default the terminal's."
+)
 @format_option
 def command(
     file: Path | None,
@@ -37,6 +40,7 @@ def command(
     config: Path | None,
     show_row: int | None,
     explain: str | None,
+    language: Language | None,
     output_format: Format,
 ) -> None:
     """Check a training file against the data contract.
@@ -49,7 +53,9 @@ def command(
         click.exceptions.Exit: the file is broken; the report has been printed.
     """
     if explain is not None:
-        _explain(explain)
+        from loren.cli.explain import explain as print_rule
+
+        print_rule(explain, language, output_format)
         return
     if file is None:
         raise click.UsageError("expected a FILE to check, or --explain RULE")
@@ -145,34 +151,6 @@ def _next_command(report: CheckReport, task: Path | None, config: Path | None) -
         return f"loren train {shlex.quote(str(config))}"
     variables = {"DATA_PATH": report.file, **({"TASK": str(task)} if task else {})}
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train"])
-
-
-def _explain(wanted: str) -> None:
-    """Print one rule: why it is there, how to mend a breach, an example of both.
-
-    Raises:
-        click.UsageError: there is no such rule.
-    """
-    from difflib import get_close_matches
-
-    from loren.data.rules import all_rules, find_rule
-
-    rule = find_rule(wanted)
-    if rule is None:
-        words = {word.casefold(): word for each in all_rules().values() for word in (each.id, each.name)}
-        near = get_close_matches(wanted.casefold(), words, n=1, cutoff=0.4)
-        hint = f"; did you mean {words[near[0]]}?" if near else ""
-        raise click.UsageError(f"expected a rule's id or name, such as D101{hint}")
-    _say(f"{rule.id} {rule.name} ({rule.severity})", bold=True)
-    _say(f"\n{click.wrap_text(rule.explanation, 96)}")
-    _say(f"\nhow to mend it: {rule.hint}")
-    _say(f"\nbreaks the rule:\n{_indented(rule.breaks)}")
-    _say(f"\ndoes not:\n{_indented(rule.passes)}")
-    _say("\nnext: loren check FILE")
-
-
-def _indented(example: str) -> str:
-    return "\n".join(f"  {line}" for line in example.strip("\n").split("\n"))
 
 
 def _say(text: str, *, color: str | None = None, bold: bool = False) -> None:

@@ -37,7 +37,7 @@ def check_file(
         The report, which holds every issue.
 
     Raises:
-        ConfigError: there is no such file, or it can't be read.
+        ConfigError: there is no such file, or it can't be read; or the task raises a rule that does not exist.
     """
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
@@ -49,7 +49,7 @@ def check_file(
             reader = LineReader(stream)
             for line in reader:
                 verdict = contract.check(line, with_row=on_row is not None)
-                _add(report, verdict, line.number)
+                _add(report, verdict, line.number, contract.raised)
                 for survey in surveys:
                     survey.add(line.number, verdict)
                 if on_row is not None and verdict.row is not None:
@@ -64,12 +64,12 @@ def check_file(
     if minimum_rows > 0:
         for survey in surveys:
             for line_number, breach in survey.breaches():
-                report.issues.append(issue(breach, line_number))
+                report.issues.append(issue(breach, line_number, contract.raised))
     return report
 
 
-def _add(report: CheckReport, verdict: Verdict, line: int) -> None:
+def _add(report: CheckReport, verdict: Verdict, line: int, raised: frozenset[str]) -> None:
     report.rows += 1
     report.object_targets += verdict.object_target
     for breach in verdict.breaches:
-        report.issues.append(issue(breach, line))
+        report.issues.append(issue(breach, line, raised))

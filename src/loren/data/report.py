@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from loren.data.rules import Issue, find_rule
+from loren.data.rules import Issue, Severity, find_rule
 
 SCHEMA_VERSION = 1
 
@@ -34,6 +34,8 @@ class IssueLog:
         """Rule id -> number of issues."""
         self.first: dict[str, list[Issue]] = {}
         """Rule id -> its first issues."""
+        self.severities: dict[str, Severity] = {}
+        """Rule id -> severity of its issues, which a task may have raised."""
         self.errors = 0
         self.warnings = 0
 
@@ -42,6 +44,7 @@ class IssueLog:
         self._spool.seek(0, 2)
         self._spool.write(json.dumps(issue.to_json(), ensure_ascii=False).encode() + b"\n")
         self.counts[issue.rule] = self.counts.get(issue.rule, 0) + 1
+        self.severities[issue.rule] = issue.severity
         first = self.first.setdefault(issue.rule, [])
         if len(first) < FIRST_ISSUES:
             first.append(issue)
@@ -117,9 +120,10 @@ class CheckReport:
 
     def by_rule(self) -> list[dict[str, Any]]:
         """Each rule that was broken, with its number of issues; errors first, then by id."""
-        rules = [(rule, count) for id_, count in self.issues.counts.items() if (rule := find_rule(id_))]
-        rules.sort(key=lambda item: (item[0].severity, item[0].id))
-        return [{"rule": rule.id, "name": rule.name, "severity": rule.severity, "issues": count} for rule, count in rules]
+        severities = self.issues.severities
+        rules = [(severities[id_], rule, count) for id_, count in self.issues.counts.items() if (rule := find_rule(id_))]
+        rules.sort(key=lambda item: (item[0], item[1].id))
+        return [{"rule": rule.id, "name": rule.name, "severity": severity, "issues": count} for severity, rule, count in rules]
 
     def _head(self) -> dict[str, Any]:
         return {
