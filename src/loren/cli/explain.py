@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from loren.cli.output import Format
     from loren.data.rules import Language, Rule
 
 _LABELS: dict[Language, dict[str, str]] = {
@@ -38,13 +37,13 @@ def system_language(environment: Mapping[str, str] = os.environ) -> Language:
     return "vi" if locale.casefold().replace("-", "_").split("_")[0].split(".")[0] == "vi" else "en"
 
 
-def explain(wanted: str, language: Language | None, output_format: Format) -> None:
+def explain(wanted: str, language: Language | None, *, as_json: bool = False) -> None:
     """Print one rule: why it is there, how to mend a breach, an example of both.
 
     Args:
         wanted: its id or name.
         language: None for that of the terminal.
-        output_format: "json" prints the same as one object.
+        as_json: print the same as one object.
 
     Raises:
         click.UsageError: there is no such rule.
@@ -57,7 +56,7 @@ def explain(wanted: str, language: Language | None, output_format: Format) -> No
         hint = f"; did you mean {near}?" if near else ""
         raise click.UsageError(f"expected a rule's id or name, such as D101{hint}")
     language = language or system_language()
-    click.echo(_as_json(rule, language) if output_format == "json" else _as_text(rule, language))
+    click.echo(_as_json(rule, language) if as_json else _as_text(rule, language))
 
 
 def _as_json(rule: Rule, language: Language) -> str:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from loren.data.rules import Issue, Severity, find_rule
+from loren.data.rules import Issue, Scope, Severity, find_rule
 
 SCHEMA_VERSION = 1
 
-FIRST_ISSUES = 5
-"""Issues of each rule that are held for the text report."""
+FIRST_ISSUES = 100
+"""Issues of each rule that are held for the text report, which tells those together that differ in their line only."""
 
 _HELD_BYTES = 4 * 1024 * 1024
 """Up to this size the issues stay in memory; a file with more of them goes to the disk."""
@@ -90,6 +90,12 @@ class CheckReport:
     labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, dict[str, int]])
     """Label pointer -> value, as JSON text -> rows that have it."""
     issues: IssueLog = field(default_factory=IssueLog)
+    scopes: tuple[Scope, ...] = ("line", "file")
+    """What was judged: rules of other scopes were not asked."""
+    raised: tuple[str, ...] = ()
+    """Ids of the rules whose warnings are errors because the task says so."""
+    dataset: Mapping[str, Any] | None = None
+    """The dataset's card, of a file that is to be released."""
     tokens: Mapping[str, Any] | None = None
     """Token statistics, where a base model was given."""
 
@@ -136,5 +142,7 @@ class CheckReport:
             "warnings": self.warnings,
             "object_targets": self.object_targets,
             "labels": {pointer: dict(values) for pointer, values in self.labels.items()},
+            "raised": list(self.raised),
             "rules": self.by_rule(),
+            "dataset": self.dataset,
         }
