@@ -1,45 +1,66 @@
-"""`loren check FILE`: the data contract, for people (text) and for machines (JSON)."""
+"""`loren check FILE`: the data contract, for people (text) and for machines (JSON, SARIF, JUnit)."""
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import click
 
-from loren.cli.output import Format, format_option
-
 if TYPE_CHECKING:
     from loren.data.report import CheckReport
-    from loren.data.rules import Issue, Rule
+    from loren.data.rules import Language
     from loren.task.definition import Task
 
 EXIT_BROKEN = 3
 """Exit code of a file that breaks the contract."""
+ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("files", metavar="[FILE]...", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--task", "task_folder", type=click.Path(path_type=Path), help="Judge targets and label counts by this task too.")
 @click.option(
     "--tokens", "config", type=click.Path(path_type=Path), metavar="CONFIG", help="Measure rows in tokens, as CONFIG trains."
 )
 @click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
+@click.option(
+    "--release", is_flag=True, help="Judge the DATASET.toml beside FILE too: who answers for the rows, who reviewed them."
+)
+@click.option(
+    "--croissant",
+    "croissant_file",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="Describe a clean dataset in OUT as Croissant JSON-LD; implies --release.",
+)
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
-@format_option
+@click.option(
+    "--lang", "language", type=click.Choice(["en", "vi"]), help="With --explain: its language; by default the terminal's."
+)
+@click.option("--print-schema", is_flag=True, help="Print the JSON Schema of the JSON report, and stop.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json", "sarif", "junit"]),
+    default="text",
+    help="text for people; for machines on stdout: json, sarif (code scanning), junit (build servers).",
+)
 def command(
-    file: Path | None,
+    files: tuple[Path, ...],
     task_folder: Path | None,
     config: Path | None,
     show_row: int | None,
+    release: bool,
+    croissant_file: Path | None,
     explain: str | None,
-    output_format: Format,
+    language: Language | None,
+    print_schema: bool,
+    output_format: ReportFormat,
 ) -> None:
-    """Check a training file against the data contract.
+    """Check training files against the data contract.
 
     FILE holds one JSON object a line, with its conversation under `messages`. Exit code 0: clean (there may be warnings);
     3: broken. No text of the file is ever printed, but by --show-row.
@@ -49,32 +70,60 @@ def command(
         click.exceptions.Exit: the file is broken; the report has been printed.
     """
     if explain is not None:
-        _explain(explain)
+        from loren.cli.explain import explain as print_rule
+
+        print_rule(explain, language, as_json=output_format == "json")
         return
-    if file is None:
+    if print_schema:
+        from loren.data.outputs.schema import schema_text
+
+        click.echo(schema_text(), nl=False)
+        return
+    if not files:
         raise click.UsageError("expected a FILE to check, or --explain RULE")
+    if len(files) > 1:
+        _check_each(files, output_format, croissant_file)
+        return
+    file = next(iter(files))
     if show_row is not None and config is None:
         raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
     from loren.data.check import check_file
 
     task = _load_task(task_folder)
-    report = check_file(file, task)
+    report = check_file(file, task, release=release or croissant_file is not None)
     if config is not None and not report.errors:
         from loren.cli.tokens import RowTokens
 
         rows = RowTokens(file, task, config)
         report.tokens = rows.statistics()
         if show_row is not None:
-            click.echo(rows.show(show_row), err=output_format == "json")
-    following = _next_command(report, task_folder, config)
-    if output_format == "json":
-        if reconfigure := getattr(sys.stdout, "reconfigure", None):
-            reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal is
-        report.write_json(sys.stdout)
-        click.echo(f"{_verdict(report)}\nnext: {following}", err=True)
-    else:
-        _print_text(report, following)
+            click.echo(rows.show(show_row), err=output_format != "text")
+    if croissant_file is not None and not report.errors:
+        _write_croissant(report, file, croissant_file)
+    _print(report, output_format, _next_command(report, task_folder, config))
     if report.errors:
+        raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _check_each(files: tuple[Path, ...], output_format: ReportFormat, croissant_file: Path | None) -> None:
+    """Check several files with the options of this command, one after the other.
+
+    Raises:
+        click.UsageError: an option is about one file.
+        click.exceptions.Exit: one of them is broken.
+    """
+    if output_format != "text" or croissant_file is not None:
+        raise click.UsageError("--format json, sarif or junit and --croissant take one FILE: a report is about one")
+    context = click.get_current_context()
+    broken = False
+    for number, file in enumerate(files):
+        if number:
+            click.echo()
+        try:
+            context.invoke(command, **{**context.params, "files": (file,)})
+        except click.exceptions.Exit:
+            broken = True
+    if broken:
         raise click.exceptions.Exit(EXIT_BROKEN)
 
 
@@ -86,54 +135,37 @@ def _load_task(folder: Path | None) -> Task | None:
     return load_task(folder)
 
 
-def _print_text(report: CheckReport, following: str) -> None:
-    """The report for people: what was read, the issues by rule, the verdict, the next command."""
-    _say(f"{report.file}: {report.rows} row(s), sha256 {report.sha256[:12]}", bold=True)
-    if report.blank_lines:
-        _say(f"  {report.blank_lines} blank line(s) skipped")
-    if report.object_targets:
-        _say(f"  {report.object_targets} target(s) are objects: taken as their canonical JSON text")
-    for pointer, values in report.labels.items():
-        counts = ", ".join(f"{value} {count}" for value, count in _shown_labels(values))
-        _say(f"  rows by {pointer}: {counts or 'none could be read'}")
-    if report.tokens is not None:
-        from loren.cli.tokens import token_lines
+def _print(report: CheckReport, output_format: ReportFormat, following: str) -> None:
+    """The report on stdout; with a format for machines, verdict and next command on stderr."""
+    from loren.cli.check_text import print_report, verdict
 
-        for line in token_lines(report.tokens):
-            _say(line)
-    for rule, issues, count in _by_rule(report):
-        _say("")
-        _say(f"{rule.severity} {rule.id} {rule.name}: {count} issue(s)", color="red" if rule.severity == "error" else "yellow")
-        for issue in issues:
-            place = " ".join(part for part in (f"line {issue.line}" if issue.line else "file", issue.path) if part)
-            _say(f"  {place}: {issue.message}")
-        if count > len(issues):
-            _say(f"  ... and {count - len(issues)} more; --format json lists all")
-        _say(f"  hint: {rule.hint}")
-    _say("")
-    _say(_verdict(report), color="red" if report.errors else "green")
-    _say(f"next: {following}")
+    if output_format == "text":
+        print_report(report, following)
+        return
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(encoding="utf-8")  # JSON and XML are UTF-8 here, whatever the terminal is
+    if output_format == "json":
+        report.write_json(sys.stdout)
+    elif output_format == "sarif":
+        from loren.data.outputs.sarif import write_sarif
+
+        write_sarif(report, sys.stdout)
+    else:
+        from loren.data.outputs.junit import write_junit
+
+        write_junit(report, sys.stdout)
+    click.echo(f"{verdict(report)}\nnext: {following}", err=True)
 
 
-def _by_rule(report: CheckReport) -> Iterator[tuple[Rule, list[Issue], int]]:
-    from loren.data.rules import find_rule
+def _write_croissant(report: CheckReport, file: Path, out: Path) -> None:
+    from loren.data.dataset_card import read_card
+    from loren.data.outputs.croissant import croissant
+    from loren.runs.files import write_json
 
-    for entry in report.by_rule():
-        rule = find_rule(entry["rule"])
-        if rule is not None:
-            yield rule, report.issues.first[rule.id], entry["issues"]
-
-
-def _shown_labels(values: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(values.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _verdict(report: CheckReport) -> str:
-    if report.errors:
-        return f"broken: {report.errors} error(s), {report.warnings} warning(s)"
-    if report.warnings:
-        return f"clean: no error, {report.warnings} warning(s)"
-    return "clean"
+    card = read_card(file.parent).card
+    if card is not None:
+        write_json(out, croissant(card, report, file, out.parent))
+        click.echo(f"wrote {out}", err=True)
 
 
 def _next_command(report: CheckReport, task: Path | None, config: Path | None) -> str:
@@ -145,37 +177,3 @@ def _next_command(report: CheckReport, task: Path | None, config: Path | None) -
         return f"loren train {shlex.quote(str(config))}"
     variables = {"DATA_PATH": report.file, **({"TASK": str(task)} if task else {})}
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train"])
-
-
-def _explain(wanted: str) -> None:
-    """Print one rule: why it is there, how to mend a breach, an example of both.
-
-    Raises:
-        click.UsageError: there is no such rule.
-    """
-    from difflib import get_close_matches
-
-    from loren.data.rules import all_rules, find_rule
-
-    rule = find_rule(wanted)
-    if rule is None:
-        words = {word.casefold(): word for each in all_rules().values() for word in (each.id, each.name)}
-        near = get_close_matches(wanted.casefold(), words, n=1, cutoff=0.4)
-        hint = f"; did you mean {words[near[0]]}?" if near else ""
-        raise click.UsageError(f"expected a rule's id or name, such as D101{hint}")
-    _say(f"{rule.id} {rule.name} ({rule.severity})", bold=True)
-    _say(f"\n{click.wrap_text(rule.explanation, 96)}")
-    _say(f"\nhow to mend it: {rule.hint}")
-    _say(f"\nbreaks the rule:\n{_indented(rule.breaks)}")
-    _say(f"\ndoes not:\n{_indented(rule.passes)}")
-    _say("\nnext: loren check FILE")
-
-
-def _indented(example: str) -> str:
-    return "\n".join(f"  {line}" for line in example.strip("\n").split("\n"))
-
-
-def _say(text: str, *, color: str | None = None, bold: bool = False) -> None:
-    """One line on stdout; coloured only on a terminal, and never where NO_COLOR is set."""
-    plain = bool(os.environ.get("NO_COLOR"))
-    click.echo(click.style(text, fg=color, bold=bold or None), color=False if plain else None)

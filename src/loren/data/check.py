@@ -11,7 +11,7 @@ from loren.data.label_count import LabelCount
 from loren.data.reader import LineReader
 from loren.data.report import CheckReport
 from loren.data.rows import Row
-from loren.data.rules import issue
+from loren.data.rules import Scope, all_rules, issue
 from loren.data.survey import RowCount, Survey
 from loren.errors import ConfigError
 
@@ -23,7 +23,12 @@ MIN_ROWS = 10
 
 
 def check_file(
-    path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS, on_row: Callable[[Row], None] | None = None
+    path: Path,
+    task: Task | None = None,
+    *,
+    minimum_rows: int = MIN_ROWS,
+    on_row: Callable[[Row], None] | None = None,
+    release: bool = False,
 ) -> CheckReport:
     """Check a JSONL file against the data contract.
 
@@ -32,24 +37,27 @@ def check_file(
         task: with a task, targets and label values are judged too.
         minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
         on_row: called with every row that breaks no error-level rule, in order.
+        release: the dataset's card beside the file is judged too.
 
     Returns:
         The report, which holds every issue.
 
     Raises:
-        ConfigError: there is no such file, or it can't be read.
+        ConfigError: there is no such file, or it can't be read; or the task raises a rule that does not exist.
     """
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
     surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels)
     contract = Contract(task)
+    report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))
+    report.scopes = _scopes(task, file_rules=minimum_rows > 0, release=release)
     try:
         with path.open("rb") as stream:
             reader = LineReader(stream)
             for line in reader:
                 verdict = contract.check(line, with_row=on_row is not None)
-                _add(report, verdict, line.number)
+                _add(report, verdict, line.number, contract.raised)
                 for survey in surveys:
                     survey.add(line.number, verdict)
                 if on_row is not None and verdict.row is not None:
@@ -64,12 +72,34 @@ def check_file(
     if minimum_rows > 0:
         for survey in surveys:
             for line_number, breach in survey.breaches():
-                report.issues.append(issue(breach, line_number))
+                report.issues.append(issue(breach, line_number, contract.raised))
+    if release:
+        _judge_card(report, path, contract.raised)
     return report
 
 
-def _add(report: CheckReport, verdict: Verdict, line: int) -> None:
+def _scopes(task: Task | None, *, file_rules: bool, release: bool) -> tuple[Scope, ...]:
+    wanted: dict[Scope, bool] = {
+        "line": True,
+        "target": task is not None,
+        "file": file_rules,
+        "labels": task is not None and file_rules,
+        "release": release,
+    }
+    return tuple(scope for scope, judged in wanted.items() if judged)
+
+
+def _judge_card(report: CheckReport, path: Path, raised: frozenset[str]) -> None:
+    from loren.data.dataset_card import read_card, release_breaches
+
+    reading = read_card(path.parent)
+    for breach in release_breaches(reading, path, report.sha256):
+        report.issues.append(issue(breach, 0, raised))
+    report.dataset = reading.card.model_dump(mode="json") if reading.card else None
+
+
+def _add(report: CheckReport, verdict: Verdict, line: int, raised: frozenset[str]) -> None:
     report.rows += 1
     report.object_targets += verdict.object_target
     for breach in verdict.breaches:
-        report.issues.append(issue(breach, line))
+        report.issues.append(issue(breach, line, raised))

@@ -15,7 +15,7 @@ from loren.data.conversation import Conversation, Turn, read_conversation
 from loren.data.decode import decode_line
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
-from loren.data.rules import Breach, Breaches
+from loren.data.rules import Breach, Breaches, raised_rules
 from loren.data.target import Target, decoded, read_target, texts_in
 from loren.data.text_checks import TEXT_CHECKS
 
@@ -42,6 +42,8 @@ class Contract:
     def __init__(self, task: Task | None = None) -> None:
         self._task = task
         self._object_target = task is not None and task.is_json
+        self.raised = raised_rules(task.raised if task else ())
+        """The rules, by name, whose breaches are errors because the task says so."""
 
     def check(self, line: Line, *, with_row: bool = True) -> Verdict:
         """Judge one line; with ``with_row`` the verdict on a fit line holds its row."""
@@ -66,7 +68,7 @@ class Contract:
             if check.may_find(joined):
                 for path, text in texts:
                     breaches.extend(check.find(path, text))
-        if with_row and not breaches.has_error:
+        if with_row and not breaches.has_error(self.raised):
             verdict.row = _row(line.number, conversation, target)
         return verdict
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
@@ -175,7 +176,7 @@ def _order(roles: list[Role]) -> Iterator[Breach]:
         if role == "system" and index > 0:
             found = "a second one" if roles[0] == "system" else "it later"
             place = f"/messages/{index}/role"
-            yield Breach("system-not-first", place, f"expected a system message only as the first, found {found}")
+            yield Breach("system-not-first", place, f"expected one system message, as the first, found {found}")
     spoken = [(index, role) for index, role in enumerate(roles) if role != "system"]
     asked = any(role == "user" for _, role in spoken)
     answered = any(role == "assistant" for _, role in spoken)
@@ -208,7 +209,18 @@ def _unknown_row_keys(row: Mapping[str, Any]) -> Iterator[Breach]:
 
 def _unknown(key: str, number: int) -> str:
     name = safe_name(key)
-    return f"'{name}'" if name == key else f"key {number} of the object, which does not look like a field's name and is not shown"
+    if name != key:
+        return f"key {number} of the object, which does not look like a field's name and is not shown"
+    return f"'{name}'{_meant(name)}"
+
+
+@lru_cache(maxsize=256)
+def _meant(name: str) -> str:
+    """The known key that a slip of the pen may have meant."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, (*ROW_KEYS, *MESSAGE_KEYS, "weight"), n=1, cutoff=0.75)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def _read_groups(row: Mapping[str, Any], conversation: Conversation) -> None:

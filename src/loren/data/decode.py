@@ -128,7 +128,7 @@ def _decode_strict(text: str, breaches: Breaches) -> object:
         breaches.append(Breach("not-json", "", _explain_syntax(text, error)))
         return _NOTHING
     if text[end:].strip(SPACE):
-        message = f"expected the end of the line after the value, found text at column {end + 1}"
+        message = f"expected the line to end after its object, found more at column {end + 1}"
         breaches.append(Breach("trailing-text", "", message))
         return _NOTHING
     for fault in _find_faults(value):
@@ -145,7 +145,11 @@ def _find_faults(root: object) -> Iterator[Breach]:
             if SURROGATE.search(value):
                 yield Breach("lone-surrogate", path, f"expected whole characters, found {_HALF}")
         elif isinstance(value, BadNumber):
-            yield Breach("bad-number", path, f"expected a finite number of at most {MAX_DIGITS} digits, found another")
+            yield Breach(
+                "bad-number",
+                path,
+                f"expected a finite number of at most {MAX_DIGITS} digits, found an infinite, a longer one or NaN",
+            )
         elif isinstance(value, (dict, list)):
             if depth > MAX_DEPTH:
                 yield Breach("too-deep", "", f"expected at most {MAX_DEPTH} levels of nesting, found more")
@@ -178,7 +182,7 @@ def _explain_syntax(text: str, error: json.JSONDecodeError) -> str:
     elif rest[0] in "}]" and before.endswith(","):
         reason = "a comma before the closing bracket"
     elif rest[0] == "'" or rest.startswith(("None", "True", "False")):
-        reason = "Python's way of writing; JSON wants double quotes, null, true and false"
+        reason = "it is written as Python prints it; JSON wants double quotes, null, true and false"
     elif error.msg.startswith("Invalid control character"):
         reason = "a raw control character in a string; JSON wants it escaped, as \\n or \\t"
     elif error.msg.startswith("Unterminated string"):

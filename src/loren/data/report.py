@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from loren.data.rules import Issue, find_rule
+from loren.data.rules import Issue, Scope, Severity, find_rule
 
 SCHEMA_VERSION = 1
 
-FIRST_ISSUES = 5
-"""Issues of each rule that are held for the text report."""
+FIRST_ISSUES = 100
+"""Issues of each rule that are held for the text report, which tells those together that differ in their line only."""
 
 _HELD_BYTES = 4 * 1024 * 1024
 """Up to this size the issues stay in memory; a file with more of them goes to the disk."""
@@ -34,6 +34,8 @@ class IssueLog:
         """Rule id -> number of issues."""
         self.first: dict[str, list[Issue]] = {}
         """Rule id -> its first issues."""
+        self.severities: dict[str, Severity] = {}
+        """Rule id -> severity of its issues, which a task may have raised."""
         self.errors = 0
         self.warnings = 0
 
@@ -42,6 +44,7 @@ class IssueLog:
         self._spool.seek(0, 2)
         self._spool.write(json.dumps(issue.to_json(), ensure_ascii=False).encode() + b"\n")
         self.counts[issue.rule] = self.counts.get(issue.rule, 0) + 1
+        self.severities[issue.rule] = issue.severity
         first = self.first.setdefault(issue.rule, [])
         if len(first) < FIRST_ISSUES:
             first.append(issue)
@@ -87,6 +90,12 @@ class CheckReport:
     labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, dict[str, int]])
     """Label pointer -> value, as JSON text -> rows that have it."""
     issues: IssueLog = field(default_factory=IssueLog)
+    scopes: tuple[Scope, ...] = ("line", "file")
+    """What was judged: rules of other scopes were not asked."""
+    raised: tuple[str, ...] = ()
+    """Ids of the rules whose warnings are errors because the task says so."""
+    dataset: Mapping[str, Any] | None = None
+    """The dataset's card, of a file that is to be released."""
     tokens: Mapping[str, Any] | None = None
     """Token statistics, where a base model was given."""
 
@@ -117,9 +126,10 @@ class CheckReport:
 
     def by_rule(self) -> list[dict[str, Any]]:
         """Each rule that was broken, with its number of issues; errors first, then by id."""
-        rules = [(rule, count) for id_, count in self.issues.counts.items() if (rule := find_rule(id_))]
-        rules.sort(key=lambda item: (item[0].severity, item[0].id))
-        return [{"rule": rule.id, "name": rule.name, "severity": rule.severity, "issues": count} for rule, count in rules]
+        severities = self.issues.severities
+        rules = [(severities[id_], rule, count) for id_, count in self.issues.counts.items() if (rule := find_rule(id_))]
+        rules.sort(key=lambda item: (item[0], item[1].id))
+        return [{"rule": rule.id, "name": rule.name, "severity": severity, "issues": count} for severity, rule, count in rules]
 
     def _head(self) -> dict[str, Any]:
         return {
@@ -132,5 +142,7 @@ class CheckReport:
             "warnings": self.warnings,
             "object_targets": self.object_targets,
             "labels": {pointer: dict(values) for pointer, values in self.labels.items()},
+            "raised": list(self.raised),
             "rules": self.by_rule(),
+            "dataset": self.dataset,
         }

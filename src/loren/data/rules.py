@@ -12,10 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from loren.errors import ConfigError, Problem
+
 Severity: TypeAlias = Literal["error", "warning"]
-Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden"]
+Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden", "release"]
+Language: TypeAlias = Literal["en", "vi"]
 
 
 class Breach(NamedTuple):
@@ -67,11 +71,10 @@ class Breaches:
             if count > MAX_BREACHES:
                 yield Breach(rule, "", f"and {count - MAX_BREACHES} more of this kind in the line")
 
-    @property
-    def has_error(self) -> bool:
-        """Whether one of them makes the row unfit, rather than doubtful."""
+    def has_error(self, raised: frozenset[str] = frozenset()) -> bool:
+        """Whether one of them makes the row unfit, rather than doubtful; those of the rules in ``raised`` do."""
         rules = all_rules()
-        return any(rules[rule].severity == "error" for rule in self._counts)
+        return any(rule in raised or rules[rule].severity == "error" for rule in self._counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ class Rule:
     name: str
     severity: Severity
     scope: Scope
-    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows."""
+    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows; the dataset
+    card of a file that is to be released."""
     hint: str
     """How to mend it, in a phrase."""
     explanation: str
@@ -125,11 +129,8 @@ class Issue:
 @cache
 def all_rules() -> Mapping[str, Rule]:
     """Name -> rule, in the order of the ids."""
-    rules: list[Rule] = []
-    for file in files("loren.data").joinpath("rule_tables").iterdir():
-        if file.name.endswith(".toml"):
-            table: dict[str, dict[str, str]] = tomllib.loads(file.read_text(encoding="utf-8")).get("rules", {})
-            rules.extend(Rule(id=key, **_filled(entry)) for key, entry in table.items())
+    tables = _tables(files("loren.data").joinpath("rule_tables"))
+    rules = [Rule(id=key, **_filled(entry)) for key, entry in tables]
     rules.sort(key=lambda rule: rule.id)
     return {rule.name: rule for rule in rules}
 
@@ -140,10 +141,58 @@ def find_rule(name_or_id: str) -> Rule | None:
     return next((rule for rule in all_rules().values() if wanted in {rule.id.casefold(), rule.name}), None)
 
 
-def issue(breach: Breach, line: int) -> Issue:
-    """The issue that a breach is at its line."""
+def nearest_rule(word: str) -> str | None:
+    """The id or name that is most like ``word``; None where nothing is."""
+    from difflib import get_close_matches
+
+    known = {name.casefold(): name for rule in all_rules().values() for name in (rule.id, rule.name)}
+    near = get_close_matches(word.casefold(), known, n=1, cutoff=0.4)
+    return known[near[0]] if near else None
+
+
+class Words(NamedTuple):
+    """What a rule says to people, in one language."""
+
+    hint: str
+    explanation: str
+
+
+def words(rule: Rule, language: Language) -> Words:
+    """Hint and explanation of a rule; in English where it has not been translated."""
+    english = Words(rule.hint, rule.explanation)
+    return english if language == "en" else _translations(language).get(rule.id, english)
+
+
+@cache
+def _translations(language: Language) -> Mapping[str, Words]:
+    tables = _tables(files("loren.data").joinpath("rule_tables", language))
+    return {key: Words(**_one_line(entry)) for key, entry in tables}
+
+
+def raised_rules(names: Iterable[str]) -> frozenset[str]:
+    """The rules, by name, that a task's ``contract.raise`` makes errors.
+
+    Raises:
+        ConfigError: names every entry that is no rule.
+    """
+    found = {name: find_rule(name) for name in names}
+    problems = [
+        Problem("task.toml contract.raise", f"expected a rule's id or name, found {name[:60]!r}{_nearest(name)}")
+        for name, rule in found.items()
+        if rule is None
+    ]
+    if problems:
+        raise ConfigError(
+            f"{len(problems)} rule(s) of the task are not known", problems=problems, hint="docs/reference/rules.md lists them"
+        )
+    return frozenset(rule.name for rule in found.values() if rule is not None)
+
+
+def issue(breach: Breach, line: int, raised: frozenset[str] = frozenset()) -> Issue:
+    """The issue that a breach is at its line; of a rule in ``raised`` it is an error."""
     rule = all_rules()[breach.rule]
-    return Issue(line, rule.id, rule.severity, breach.path, breach.message, rule.hint, breach.span)
+    severity = "error" if rule.name in raised else rule.severity
+    return Issue(line, rule.id, severity, breach.path, breach.message, rule.hint, breach.span)
 
 
 def expand_example(example: str) -> bytes:
@@ -168,5 +217,20 @@ def _expand_line(line: str) -> str:
 
 
 def _filled(entry: Mapping[str, str]) -> dict[str, Any]:
-    words = {key: " ".join(entry[key].split()) for key in ("hint", "explanation")}
-    return {"severity": "error", "scope": "line", **entry, **words}
+    return {"severity": "error", "scope": "line", **entry, **_one_line(entry)}
+
+
+def _one_line(entry: Mapping[str, str]) -> dict[str, str]:
+    return {key: " ".join(entry[key].split()) for key in ("hint", "explanation")}
+
+
+def _tables(folder: Traversable) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the id and the entry of every rule in the files of a folder."""
+    for file in folder.iterdir():
+        if file.name.endswith(".toml"):
+            yield from tomllib.loads(file.read_text(encoding="utf-8")).get("rules", {}).items()
+
+
+def _nearest(word: str) -> str:
+    near = nearest_rule(word)
+    return f"; did you mean {near}?" if near else ""

@@ -61,6 +61,13 @@ class SanityThresholds(_Section):
         return self.model_dump(by_alias=True)
 
 
+class ContractSection(_Section):
+    """[contract] - how strictly the data contract judges this task's rows."""
+
+    raise_: list[str] = Field(default=[], alias="raise")
+    """Rules, by id or name, whose warnings are errors for this task. Nothing can be made a warning that is an error."""
+
+
 class TaskFile(_Section):
     """task.toml as it is written."""
 
@@ -81,6 +88,7 @@ class TaskFile(_Section):
     label_meanings: dict[str, dict[str, str]] = {}
     """[label_meanings."/pointer"] - what each value of a label means, in a sentence."""
     sanity: SanityThresholds = SanityThresholds()
+    contract: ContractSection = ContractSection()
 
     @field_validator("name", "language", "version")
     @classmethod
@@ -127,6 +135,8 @@ class Task:
     """SHA-256 over the definition: every file of the folder that was read here, not the rows of golden, sanity or attacks."""
     target_schema: TargetSchema | None = field(default=None, repr=False)
     """The compiled schema."""
+    raised: tuple[str, ...] = ()
+    """Rules of the data contract, by id or name, whose warnings are errors for this task."""
 
     @property
     def sanity_path(self) -> Path:
@@ -214,6 +224,7 @@ def load_task(folder: Path) -> Task:
         max_new_tokens=definition.max_new_tokens,
         digest=sha256_json({name: sha256_text(text) for name, text in texts.items() if text is not None}),
         target_schema=schema,
+        raised=tuple(definition.contract.raise_),
     )
 
 

@@ -66,7 +66,7 @@ def parse_strict(text: str) -> ParseResult:
     except RecursionError:
         return ParseResult(None, (_TOO_DEEP,))
     except json.JSONDecodeError as error:
-        reason = "the end of the text" if not text[error.pos :].strip(SPACE) else "something else"
+        reason = "the end of the text" if not text[error.pos :].strip(SPACE) else "text that is not JSON"
         return ParseResult(None, (TargetProblem("", f"expected JSON, found {reason} at character {error.pos + 1}"),))
     if rest := text[end:].lstrip(SPACE):
         place = len(text) - len(rest) + 1

@@ -37,10 +37,25 @@ def broken_rules(rule: Rule, example: str, task: Task, folder: Path) -> set[str]
         folder.joinpath("golden.jsonl").write_bytes(golden)
         rows = [load_rows(path, minimum_rows=0).rows for path in (file, folder / "golden.jsonl")]
         return {problem.rule for problem in golden_leaks(*rows)}
+    if rule.scope == "release":
+        return broken_by_card(body.decode(), folder)
     file.write_bytes(body)
     with_task = task if rule.scope in {"target", "labels"} else None
     report = check_file(file, with_task, minimum_rows=10 if rule.scope in {"file", "labels"} else 0)
     return {issue.rule for issue in report.issues}
+
+
+def broken_by_card(card: str, folder: Path) -> set[str]:
+    """The first line of the example says where the card lies."""
+    place = folder / card.partition("\n")[0].removeprefix("# ")
+    file = folder / "data" / "train.jsonl"
+    for path in (place, file):
+        path.parent.mkdir(exist_ok=True)
+    place.write_text(card, encoding="utf-8")
+    file.write_text(
+        '{"messages": [{"role": "user", "content": "Open?"}, {"role": "assistant", "content": "Yes."}]}', encoding="utf-8"
+    )
+    return {issue.rule for issue in check_file(file, minimum_rows=0, release=True).issues}
 
 
 @pytest.mark.parametrize("rule", all_rules().values(), ids=lambda rule: f"{rule.id}-{rule.name}")
@@ -71,7 +86,10 @@ def test_ids_never_change_their_meaning() -> None:
         "D113": "roles-alternate", "D114": "last-not-assistant", "D115": "user-not-first", "D116": "weight-invalid",
         "D117": "nothing-to-learn", "D118": "group-id", "D119": "unknown-row-key", "D120": "unknown-message-key",
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
-        "D501": "golden-question", "D502": "golden-situation", "D901": "too-few-rows", "D902": "label-too-rare",
+        "D501": "golden-question", "D502": "golden-situation",
+        "D801": "dataset-card-missing", "D802": "dataset-card-unreadable", "D803": "dataset-card-incomplete",
+        "D804": "dataset-card-unknown-key", "D805": "dataset-card-value", "D806": "dataset-changed",
+        "D901": "too-few-rows", "D902": "label-too-rare",
     }.items()  # fmt: skip
 
 
