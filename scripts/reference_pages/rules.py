@@ -10,6 +10,7 @@ _SCOPES = {
     "target": "the target of a line (with `--task`)",
     "file": "the file as a whole",
     "labels": "the label values of the file (with `--task`)",
+    "tokens": "rows as tokens of a base model (with `--tokens`)",
     "golden": "training rows against the task's golden rows (in `loren train`)",
 }
 

@@ -64,6 +64,8 @@ def command(
 
         rows = RowTokens(file, task, config)
         report.tokens = rows.statistics()
+        for found in rows.issues():
+            report.issues.append(found)
         if show_row is not None:
             click.echo(rows.show(show_row), err=output_format == "json")
     following = _next_command(report, task_folder, config)

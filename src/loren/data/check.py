@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from loren.data.contract import Contract, Verdict
 from loren.data.label_count import LabelCount
+from loren.data.quality.surveys import quality_surveys
 from loren.data.reader import LineReader
 from loren.data.report import CheckReport
 from loren.data.rows import Row
@@ -42,7 +43,7 @@ def check_file(
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
-    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels)
+    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, *quality_surveys(task))
     contract = Contract(task)
     try:
         with path.open("rb") as stream:

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Severity: TypeAlias = Literal["error", "warning"]
-Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden"]
+Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden", "tokens"]
 
 
 class Breach(NamedTuple):
@@ -82,7 +82,8 @@ class Rule:
     name: str
     severity: Severity
     scope: Scope
-    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows."""
+    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows; its
+    tokens (needs a base model)."""
     hint: str
     """How to mend it, in a phrase."""
     explanation: str

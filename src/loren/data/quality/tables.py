@@ -1,0 +1,81 @@
+"""The words that the rules of quality know: tables.toml, read once and compiled."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from loren.task.phrases import Lexicon, Pattern
+from loren.task.wording import WordingFile, compile_wording
+
+
+class Phrases(NamedTuple):
+    """The patterns of one rule."""
+
+    trigger: re.Pattern[str]
+    """A text in lower case in which it finds nothing holds no phrase."""
+    patterns: tuple[Pattern, ...]
+    lexicon: Lexicon
+
+    def found_in(self, text: str, *, without_accents: bool = False) -> bool:
+        """Whether a text holds a phrase; with ``without_accents`` also as people type in haste, without them."""
+        if not self.trigger.search(text.lower()):
+            return False
+        read = self.lexicon.read(text)
+        if any(True for pattern in self.patterns for _ in pattern.matches(read)):
+            return True
+        if not without_accents:
+            return False
+        folded = read.folded()
+        return any(True for pattern in self.patterns for _ in pattern.folded_keys(folded))
+
+
+@cache
+def quality_table() -> dict[str, Any]:
+    """The whole table."""
+    return tomllib.loads(files("loren.data.quality").joinpath("tables.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def phrases(name: str) -> Phrases:
+    """The patterns of the section ``name``."""
+    section = quality_table()[name]
+    lexicon = Lexicon(section["groups"], spelling=quality_table()["spelling"])
+    trigger = re.compile("|".join(map(re.escape, section["triggers"])))
+    return Phrases(trigger, tuple(map(lexicon.compile, section["patterns"])), lexicon)
+
+
+@cache
+def gate() -> frozenset[str]:
+    """A row none of whose words, split at white space, is one of these holds no phrase of any rule, and no sentence of English."""
+    ends = ("", ".", ",", "!", "?", ":", ";", '"', "”", "'", ")", "...", "]", '."', "*")
+    starts = ("", '"', "“", "'", "(", "[", "*", "**")
+    forms = {form for word in quality_table()["gate"]["words"] for form in (word, word.capitalize(), word.upper())}
+    return frozenset(start + form + end for form in forms for start in starts for end in ends)
+
+
+@cache
+def number_rules() -> Any:
+    """What finds amounts and shares, by the number rules of the table: an ``Extractor``."""
+    from loren.task.entities import Extractor
+
+    file = WordingFile.model_validate({"numbers": quality_table()["facts"]["numbers"]})
+    wording, problems = compile_wording(file, place="tables.toml")
+    assert not problems
+    return Extractor(wording)
+
+
+def any_of(words: Sequence[str]) -> str:
+    """An expression for one of the words, the longest first; white space in them is any."""
+    ordered = sorted(words, key=lambda word: (-len(word), word))
+    return "(?:" + "|".join(r"\s+".join(map(re.escape, word.split())) for word in ordered) + ")"
+
+
+@cache
+def word_in(section: str, key: str) -> re.Pattern[str]:
+    """Finds one of the words of a list, on word borders, in a text of lower case."""
+    return re.compile(rf"(?<!\w){any_of(quality_table()[section][key])}(?!\w)")
