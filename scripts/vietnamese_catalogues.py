@@ -1,7 +1,7 @@
 """Fetch Debian's Vietnamese message catalogues and take ordinary sentences out of them, to look for false alarms.
 
-Nobody who wrote a rule of the data contract wrote these sentences. They are translations under the licences of their packages (mostly
-GPL) and are not part of Loren: they stay in a cache, and only this list is committed. Needs Debian or Ubuntu with apt-get.
+Nobody who wrote a rule of the data contract wrote these sentences. They are translations under the licences of their packages
+(mostly GPL) and are not part of Loren: they stay in a cache, and only this list is committed. Needs Debian or Ubuntu with apt-get.
 
     python scripts/vietnamese_catalogues.py [CACHE]
 """
@@ -35,7 +35,7 @@ PACKAGES = {
     "vim-runtime": "Vim",
     "iso-codes": "LGPL-2.1+",
 }
-"""Package -> licence of its translations, as its copyright file has it; the versions that were read stand in the cache's sources.json."""
+"""Package -> licence of its translations, by its copyright file; the versions that were read stand in the cache's sources.json."""
 
 SENTENCES, SOURCES = "sentences.jsonl", "sources.json"
 MIN_WORDS, MAX_CHARACTERS = 4, 400
@@ -50,7 +50,7 @@ FILTERS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("a price or a date, which are findings", re.compile(r"₫\d|\d{4}-\d\d-\d\d")),
     ("no Vietnamese letter", re.compile(r"^[^đơưăạ-ỹ]*$", re.IGNORECASE)),
 )
-"""What is left out, and why: text for programs and terminals, which nobody sends to customer support. The first that fits is counted."""
+"""What is left out, and why: text for programs and terminals, which nobody sends to support. The first that fits is counted."""
 
 
 def fetch(cache: Path) -> Path:
@@ -89,7 +89,9 @@ def fetch(cache: Path) -> Path:
                 lines.append(json.dumps({"text": text, "package": name}, ensure_ascii=False))
         version = archive.name.split("_")[1].replace("%3a", ":")
         sources[name] = {"version": version, "licence": licence, "sentences": len(lines) - before}
-    cache.joinpath(SOURCES).write_text(json.dumps({"packages": sources, "left_out": left_out}, ensure_ascii=False, indent=2), encoding="utf-8")
+    cache.joinpath(SOURCES).write_text(
+        json.dumps({"packages": sources, "left_out": left_out}, ensure_ascii=False, indent=2), encoding="utf-8"
+    )
     partial = target.with_suffix(".partial")
     partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     os.replace(partial, target)

@@ -80,9 +80,7 @@ class RowTokens:
         from loren.models.lengths import length_breaches
 
         data = self._config.data
-        return [
-            issue(breach, line) for line, breach in length_breaches(self._rows, data.max_length, over_length=data.over_length)
-        ]
+        return [issue(breach, line) for line, breach in length_breaches(self._rows, data.max_length, over_length=data.over_length)]
 
     def show(self, line: int) -> str:
         """One row's text, its labels marked: green on a terminal, ⟦…⟧ elsewhere.

@@ -33,6 +33,7 @@ def _pii(path: str, text: str) -> Iterator[Breach]:
 
 _KINDS = {"pii-email": "an e-mail address", "pii-phone": "a phone number"}
 
+
 def _unusual(path: str, text: str) -> Iterator[Breach]:
     yield from find_characters(path, text)
     yield from find_markup(path, text)

@@ -99,7 +99,7 @@ def enforce_max_length(
 def length_breaches(
     rows: Sequence[RenderedRow], max_length: int, *, over_length: Literal["error", "drop"]
 ) -> Iterator[tuple[int, Breach]]:
-    """Yield the line of each row that is longer than ``max_length``, and the rule that it breaks: an error, or the word that it is dropped."""
+    """Yield the line of each row that is longer than ``max_length``, and the rule that it breaks."""
     rule, end = ("over-length", "") if over_length == "error" else ("over-length-dropped", "; it will be dropped")
     for item in rows:
         tokens = len(item.rendered.input_ids)
@@ -107,9 +107,7 @@ def length_breaches(
             yield item.row.line, Breach(rule, "", f"expected at most {max_length} tokens, found {tokens}{end}")
 
 
-def training_amount(
-    rows: Sequence[RenderedRow], *, effective_batch: int, epochs: float, max_steps: int
-) -> dict[str, Json]:
+def training_amount(rows: Sequence[RenderedRow], *, effective_batch: int, epochs: float, max_steps: int) -> dict[str, Json]:
     """What a run over these training rows will see.
 
     Args:

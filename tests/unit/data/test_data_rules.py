@@ -89,13 +89,15 @@ def test_ids_never_change_their_meaning() -> None:
         "D113": "roles-alternate", "D114": "last-not-assistant", "D115": "user-not-first", "D116": "weight-invalid",
         "D117": "nothing-to-learn", "D118": "group-id", "D119": "unknown-row-key", "D120": "unknown-message-key",
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
-        "D501": "golden-question", "D502": "golden-situation", "D601": "same-reply", "D602": "many-refusals", "D603": "language-switch", "D604": "reply-language", "D605": "language-mix",
+        "D501": "golden-question", "D502": "golden-situation", "D601": "same-reply", "D602": "many-refusals",
+        "D603": "language-switch", "D604": "reply-language", "D605": "language-mix",
         "D606": "mojibake", "D607": "replacement-character", "D608": "legacy-encoding", "D609": "not-nfc",
         "D610": "control-character", "D611": "hidden-character", "D612": "html", "D613": "code-fence", "D614": "reply-cut",
         "D615": "reply-unended", "D616": "reply-empty", "D617": "reply-repeats-question", "D618": "placeholder",
         "D619": "machine-talk", "D620": "repeated-phrase", "D621": "task-wording", "D622": "changing-fact",
         "D623": "prompt-injection", "D624": "special-token", "D625": "label-unbalanced", "D626": "unusual-length",
-        "D627": "many-turns", "D701": "over-length", "D702": "over-length-dropped", "D901": "too-few-rows", "D902": "label-too-rare",
+        "D627": "many-turns", "D701": "over-length", "D702": "over-length-dropped", "D901": "too-few-rows",
+        "D902": "label-too-rare",
     }.items()  # fmt: skip
 
 

@@ -17,9 +17,12 @@ UNUSUAL = re.compile(
 """Anything but plain ASCII, Vietnamese letters, typographic signs and emoji; ``& < [ {`` too, for markup."""
 
 # The second and later bytes of a UTF-8 character, read as Latin-1 or as Windows-1252.
-_TAIL = "\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
-# "Ã£", "Ä‘", "Æ°", "áº¿", "â€œ", "ðŸ˜": first byte and what follows. A capital letter before a quote ("À «") is none: no space may stand
-# between, and a curly quote or dash counts only after the letters that Vietnamese text does not end a word with.
+_TAIL = (
+    "\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018\u2019\u201c\u201d"
+    "\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
+)
+# "Ã£", "Ä‘", "Æ°", "áº¿", "â€œ", "ðŸ˜": the first byte and what follows. "Ã" and "Â" are Vietnamese letters too: no quotation mark,
+# dash or dots count after them.
 _MOJIBAKE = re.compile(
     f"[ÃÂ][\x80-\x9f\xa1-\xa9\xac-\xba\xbc-\xbf\u20ac\u201a\u0192\u02c6\u0160\u0152\u017d\u02dc\u2122\u0161\u0153\u017e\u0178]"
     f"|[ÄÅÆ][{_TAIL}]"
@@ -30,9 +33,14 @@ _MOJIBAKE = re.compile(
 _REPLACEMENT = "\ufffd"
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufdd0-\ufdef\ufffe\uffff\ufff9-\ufffb]+")
 
-# TCVN3 (ABC) puts Vietnamese letters on Latin-1's signs, which then stand inside of words.
-_TCVN3_SIGNS = "\xa7\xa8\xa9\xaa\xab\xac\xad\xae\xb5\xb6\xb7\xb8\xb9\xbb\xbc\xbd\xbe"
-_TCVN3 = re.compile(f"[A-Za-z][{_TCVN3_SIGNS}][a-z]*|\\b[{_TCVN3_SIGNS}][a-zµ¸-þ]")
+# TCVN3 (ABC) puts Vietnamese letters on Latin-1's signs and capitals, which then stand inside of words, or before or after one.
+_TCVN3_SIGNS = "\xa7-\xae\xb5-\xb9\xbb-\xbe"
+_TCVN3 = re.compile(
+    f"[A-Za-z]*[A-Za-z][{_TCVN3_SIGNS}][a-z]+"
+    "|(?<!\\S)[\xa7\xa8\xaa\xac-\xae\xb6-\xb9\xbb-\xbe][a-z\xa7-\xfe]+"
+    "|[A-Za-z]*[a-z][À-ÖØ-Þ][a-z]*"
+    "|[A-Za-z]+[\xac\xb5-\xb8](?!\\S)"
+)
 # VNI writes a vowel and then its mark as a letter that never follows it in Vietnamese, and seldom elsewhere.
 _VNI = re.compile("[aeouyAEOUYôöÔÖ][øùûõïäáàåâãéèëêúüØÙÛÕÏÄÅËÜ](?![øùûõïäåëü])|ñ[oaeiuôöaêâ]|Ñ[oaeiuôöAEIOUÔÖ]")
 _LEGACY_WORDS = 3
@@ -40,11 +48,13 @@ _LEGACY_WORDS = 3
 
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060-\u2064\ufeff\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u3164\uffa0"
 _BIDI = "\u202a-\u202e\u2066-\u2069"
-_HIDDEN = re.compile(f"[{_ZERO_WIDTH}\u200e\u200f\u061c{_BIDI}\ufe00-\ufe0e\U000e0000-\U000e0fff]")
+_HIDDEN = re.compile(f"[{_ZERO_WIDTH}\u200e\u200f\u061c{_BIDI}\ufe00-\ufe0f\U000e0000-\U000e0fff]")
 _VISIBLE = re.compile(r"\w")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdfd\ufe70-\ufefc]")
 # Zero-width joiners belong to emoji and to the writing of these scripts (Arabic, Indic, Khmer, Mongolian).
-_JOINED = re.compile("[\u0600-\u08ff\u0900-\u0dff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1800-\u18af\ufe0f\u20e3\u2190-\u2bff\U0001f000-\U0001faff\U0001f3fb-\U0001f3ff]")
+_JOINED = re.compile(
+    "[\u0600-\u08ff\u0900-\u0dff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1800-\u18af\ufe0f\u20e3\u2190-\u2bff\U0001f000-\U0001faff\U0001f3fb-\U0001f3ff]"
+)
 _FLAGS = re.compile("\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]{1,8}\U000e007f")
 _OVERRIDES = frozenset("\u202d\u202e")
 _OPENING = frozenset("\u202a\u202b\u202d\u202e\u2066\u2067\u2068")
@@ -82,7 +92,9 @@ def _encodings(path: str, text: str) -> Iterator[Breach]:
         if len(words) >= _LEGACY_WORDS and (first := expression.search(text)):
             # Vietnamese in Unicode has letters that the old encodings can't show.
             if not re.search("[ạ-ỹẠ-ỸđĐơƠưƯăĂ]", text):
-                yield _at("legacy-encoding", path, f"expected Unicode, found words as the {name} encoding shows them", first.start())
+                yield _at(
+                    "legacy-encoding", path, f"expected Unicode, found words as the {name} encoding shows them", first.start()
+                )
             return
 
 
@@ -94,7 +106,11 @@ def _first_difference(text: str) -> int:
 def _hidden(path: str, text: str) -> Iterator[Breach]:
     if not _HIDDEN.search(text) or not _VISIBLE.search(text):
         return  # a text of nothing else is blank, which another rule says
-    flagged = {place for match in _FLAGS.finditer(text) for place in range(match.start(), match.end())} if "\U0001f3f4" in text else set[int]()
+    flagged = (
+        {place for match in _FLAGS.finditer(text) for place in range(match.start(), match.end())}
+        if "\U0001f3f4" in text
+        else set[int]()
+    )
     has_rtl = bool(_RIGHT_TO_LEFT.search(text))
     bidi_fits = has_rtl and _bidi_closed(text)
     for match in _HIDDEN.finditer(text):
@@ -113,6 +129,8 @@ def _belongs(text: str, place: int, *, has_rtl: bool, bidi_fits: bool) -> bool:
         return has_rtl
     if "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069":
         return bidi_fits and character not in _OVERRIDES
+    if character == "\ufe0f":
+        return place > 0 and not (text[place - 1] < "\u2000" and text[place - 1].isalpha())
     if "\ufe00" <= character <= "\ufe0e":
         return place > 0 and not text[place - 1].isascii() and not text[place - 1].isspace()
     if character in "\u200c\u200d":

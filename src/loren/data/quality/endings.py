@@ -52,8 +52,18 @@ def _unless() -> re.Pattern[str]:
 
 def _unclosed(tail: str) -> str:
     """An opening bracket or quote in the last line that nothing closes."""
-    line = tail[tail.rfind("\n") + 1 :]
-    line = _EMOTICON.sub("  ", line)
+    line = _EMOTICON.sub("  ", tail[tail.rfind("\n") + 1 :])
+    opened = _opened(line)
+    if opened:
+        return "a quotation mark that is not closed" if opened[-1] in "“«「" else "a bracket that is not closed"
+    quotes = [place for place, character in enumerate(line) if character == '"']
+    if len(quotes) % 2 and _opens(line, quotes[-1]):
+        return "a quotation mark that is not closed"
+    return ""
+
+
+def _opened(line: str) -> list[str]:
+    """The opening brackets and quotes of a line that nothing closes."""
     opened: list[str] = []
     for place, character in enumerate(line):
         if character in _PAIRS:
@@ -65,14 +75,9 @@ def _unclosed(tail: str) -> str:
                 opened.pop()
             elif character in {"”", "»"}:
                 opened = [each for each in opened if each != _CLOSING[character]]
-    if "“" in opened and opened.count("“") % 2 == 0:
+    if "“" in opened and (opened.count("“") % 2 == 0 or re.search(r"\w“(?:\s|$)", line)):
         opened = [each for each in opened if each != "“"]
-    if opened:
-        return "a quotation mark that is not closed" if opened[-1] in "“«「" else "a bracket that is not closed"
-    quotes = [place for place, character in enumerate(line) if character == '"']
-    if len(quotes) % 2 and _opens(line, quotes[-1]):
-        return "a quotation mark that is not closed"
-    return ""
+    return opened
 
 
 def _opens(line: str, place: int) -> bool:

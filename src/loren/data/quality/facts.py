@@ -1,7 +1,7 @@
 """Facts that change: prices, rates, dates, opening hours and links that a reply states though nothing before it did. Pure.
 
-A model that learned such a fact says it for ever; it belongs where it can be looked up. What the question or the system prompt holds
-is no fact of the model's, and neither is what follows from it by one step of arithmetic.
+A model that learned such a fact says it for ever; it belongs where it can be looked up. What the question or the system prompt
+holds is no fact of the model's, and neither is what follows from it by one step of arithmetic.
 """
 
 from __future__ import annotations
@@ -87,7 +87,11 @@ def _is_held(kind: str, fact: str, held: str) -> bool:
 
 def _follows(value: Decimal, held: str) -> bool:
     """Whether a number is a sum, difference, product or share of two numbers that were said."""
-    numbers = {Decimal(entity.value) for entity in number_rules().states(held) if entity.kind in {"number", "amount", "percentage", "duration"}}
+    numbers = {
+        Decimal(entity.value)
+        for entity in number_rules().states(held)
+        if entity.kind in {"number", "amount", "percentage", "duration"}
+    }
     known = sorted(numbers)[:_MAX_NUMBERS]
     return value in set(_derived(known))
 
@@ -129,7 +133,11 @@ def _expressions() -> tuple[tuple[str, re.Pattern[str]], ...]:
     )
     share = rf"{number}\s?(?:%|phần trăm\b|percent\b)"
     rates = any_of(table["rates"])
-    rate = rf"(?<!\w){any_of(table['rate_before'])}\s{share}|(?<![\w]){rates}(?!\w)[^.!?\n%\d]{{0,25}}(?:{share})|(?<![\d.,]){share}\s{rates}(?!\w)"
+    rate = (
+        rf"(?<!\w){any_of(table['rate_before'])}\s{share}"
+        rf"|(?<!\w){rates}(?!\w)[^.!?\n%\d]{{0,25}}(?:{share})"
+        rf"|(?<![\d.,]){share}\s{rates}(?!\w)"
+    )
     month = any_of(table["months"])
     year = r"(?:19|20)\d\d"
     day, month_number = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])"
@@ -137,6 +145,7 @@ def _expressions() -> tuple[tuple[str, re.Pattern[str]], ...]:
         rf"(?<![\w./-])(?:{day}[/.-]{month_number}[/.-]{year}|{year}-{month_number}-{day}|{day}/{month_number}/\d\d)(?![\w/-]|[.]\d)"
         rf"|\bngày\s{day}(?:\s?/\s?{month_number}|\stháng\s{month_number})(?:\snăm\s{year}|/{year})?(?![\w/])"
         rf"|\btháng\s{month_number}(?:/|\snăm\s){year}(?!\w)|(?:đến|hết|trước|từ|sau)\s{day}/{month_number}(?![\w/])"
+        rf"|\b(?:on|by|until|before|from|since)\smay\s{day}(?!\w)|\bmay\s{day}(?:st|nd|rd|th|,\s{year})|(?<![\w/]){day}\smay\s{year}"
         rf"|\b{month}\.?\s{day}(?:st|nd|rd|th)?(?!\w)(?:,?\s{year})?|(?<![\w/]){day}(?:st|nd|rd|th)?\s{month}(?!\w)(?:,?\s{year})?|\b{month}\s{year}\b"
     )
     clock = r"\d{1,2}(?:\s?(?:am|pm|a\.m\.|p\.m\.)|[:h]\d{2}(?:\s?[ap]m)?|\s?(?:giờ|h|g)(?!\w)(?:\s?\d{2})?)"

@@ -1,4 +1,4 @@
-"""Which language a text is in, by its letters and a few words of every sentence: Vietnamese, the same without accents, English. Pure.
+"""Which language a text is in, by its letters and common words: Vietnamese, the same without accents, English. Pure.
 
 No model: where the signs are few the answer is "unknown", and no rule speaks.
 """
@@ -16,11 +16,16 @@ NAMES: Final = {VIETNAMESE: "Vietnamese", BARE: "Vietnamese without accents", EN
 
 _VIETNAMESE_LETTER = re.compile("[đơưăĐƠƯĂạ-ỹẠ-Ỹ]")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_ENGLISH_HINTS = (" the ", " you", " and ", " is ", " are ", " to ", " your ")
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\"[^\"\n]*\"|“[^”\n]*”|\([^()\n]*\)|‘[^’\n]*’|<[^<>\n]*>", re.DOTALL)
+_CODE = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\"[^\"\n]*\"|“[^”\n]*”|\([^()\n]*\)|‘[^’\n]*’|<[^<>\n]*>", re.DOTALL
+)
 _SENTENCE = re.compile(r"[^.!?\n;]+")
-_OTHER_SCRIPT = re.compile("[\u0370-\u052f\u0590-\u06ff\u0900-\u0dff\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af]{2,}")
+_OTHER_SCRIPT = re.compile(
+    "[\u0370-\u052f\u0590-\u06ff\u0900-\u0dff\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af]{2,}"
+)
 _BEGINNING = 400
+_MIN_LATIN = 3
+"""Words of Latin letters that make a reply one in these."""
 _MIN_WORDS = 5
 _MIN_SENTENCE = 6
 _LONGEST = 20_000
@@ -35,7 +40,7 @@ def has_accents(text: str) -> bool:
 def language_of(text: str) -> str:
     """The language of a text, or UNKNOWN."""
     if has_accents(text):
-        if not any(hint in text for hint in _ENGLISH_HINTS):
+        if not any(hint in text for hint in _common()):
             return VIETNAMESE
         words = _words(text)
         accented = sum(1 for word in words if _VIETNAMESE_LETTER.search(word))
@@ -45,6 +50,8 @@ def language_of(text: str) -> str:
     words = _words(text)
     if len(words) < _MIN_WORDS:
         return UNKNOWN
+    if sum(1 for word in words if word in _list("accented")) >= 2 and not text.isascii():
+        return VIETNAMESE
     english = _english_share(words)
     bare = [word for word in words if word in _list("bare_vietnamese")]
     if english >= 0.25 and len(bare) * 4 < len(words):
@@ -64,6 +71,11 @@ def _english_share(words: list[str]) -> float:
 
 
 @cache
+def _common() -> tuple[str, ...]:
+    return tuple(quality_table()["language"]["common"])
+
+
+@cache
 def _list(name: str) -> frozenset[str]:
     return frozenset(quality_table()["language"][name])
 
@@ -75,14 +87,14 @@ def is_about_language(text: str) -> bool:
 
 def may_switch(reply: str) -> bool:
     """Whether a reply must be searched for a change of language; False is certain."""
-    return any(hint in reply for hint in _ENGLISH_HINTS) or bool(_OTHER_SCRIPT.search(reply))
+    return any(hint in reply for hint in _common()) or bool(_OTHER_SCRIPT.search(reply))
 
 
 def switch(reply: str, said_before: str) -> str:
-    """What a reply changes to within itself: a whole sentence of English in Vietnamese or the reverse, or words of another script."""
+    """What a reply changes to: a whole sentence of English in Vietnamese or the reverse, or words of another script; else ""."""
     text = _CODE.sub(" , ", reply[:_LONGEST])
     foreign = _OTHER_SCRIPT.search(text)
-    if foreign and not _OTHER_SCRIPT.search(said_before) and language_of(_OTHER_SCRIPT.sub(" ", text)) != UNKNOWN:
+    if foreign and not _OTHER_SCRIPT.search(said_before) and len(re.findall("[A-Za-zÀ-ỹ]+", text)) >= _MIN_LATIN:
         return "words of another script"
     found: dict[str, int] = {}
     for sentence in _SENTENCE.findall(text):

@@ -20,7 +20,7 @@ def may_loop(reply: str) -> bool:
     if reply.count(reply[-_PROBE:]) > 2:
         return True
     for start in range(0, length - _PROBE, max(_STRIDE, length // _MAX_PROBES)):
-        if reply.count(reply[start : start + _PROBE], start) > 2:
+        if reply.count(reply[start : start + _PROBE]) > 2:
             return True
     return False
 

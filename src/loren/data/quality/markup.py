@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from loren.data.quality.tables import any_of, quality_table
+from loren.data.quality.tables import any_of, quality_table, word_in
 from loren.data.rules import Breach
 
 MARKED = re.compile(r"[&<\[{]")
@@ -20,7 +20,7 @@ SPECIAL_TOKEN = re.compile(
     r"|</?s>"
     r"|<(?:start_of_turn|end_of_turn|start_of_image|bos|eos|pad|unk|unused\d{1,4}|extra_id_\d{1,3}|0x[0-9A-F]{2}|fim_(?:prefix|middle|suffix))>"
 )
-"""Control tokens of the common chat models, as their tokenizers read them from a text: ChatML, Llama, Gemma, Mistral, Phi, DeepSeek, T5, BERT."""
+"""Control tokens as the tokenizers of chat models read them: ChatML, Llama, Gemma, Mistral, Phi, DeepSeek, T5, BERT."""
 
 # A tag of these can be nothing else.
 _TAG = re.compile(
@@ -38,7 +38,6 @@ _ENTITY = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-_ABOUT_MARKUP = re.compile(r"(?<!\w)(?:html|xml|css|svg|javascript|jsx|react|vue|tag|tags|thẻ|markup|entity|entities|xss|web|website|code|mã nguồn|markdown)(?!\w)")
 _MARKUP_NEAR = 2_000
 """So much of a text is looked at for what it is about."""
 
@@ -62,7 +61,7 @@ def _html(path: str, text: str) -> Iterator[Breach]:
     found = _TAG.search(text) or _ENTITY.search(text)
     if not found:
         return
-    if _ABOUT_MARKUP.search(text[:_MARKUP_NEAR].lower()):
+    if word_in("markup", "about").search(text[:_MARKUP_NEAR].lower()):
         return
     bare = _CODE.sub(lambda match: " " * len(match[0]), text)
     found = _TAG.search(bare) or _ENTITY.search(bare)

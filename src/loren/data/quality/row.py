@@ -16,7 +16,7 @@ from loren.data.conversation import Conversation, Turn
 from loren.data.pointer import child
 from loren.data.quality import endings, facts, language, loops, markup
 from loren.data.quality.characters import UNUSUAL
-from loren.data.quality.tables import gate, phrases, word_in
+from loren.data.quality.tables import gate, phrases, quality_table, word_in
 from loren.data.rules import Breach
 from loren.data.target import Target
 from loren.task.replies import (
@@ -39,8 +39,7 @@ _LONGEST = 20_000
 _MIN_ECHO_WORDS = 4
 _MIN_SAME_WORDS = 4
 _MIN_END = 20
-_WORDLESS = re.compile(r"[\W_]*\Z")
-_EMPTY = frozenset({"nan", "null", "undefined", "[object object]", "#n/a", "#ref!", "#value!", "#name?", "(empty)", "[empty]", "<empty>", "(trống)", "[trống]", "(blank)", "[blank]"})
+_WORDLESS = re.compile(r"[\s!-/:-@\[-`{-~\u2010-\u2027\u2030-\u205e\xb7\u3002\uff01\uff1f]*\Z")
 
 
 class Traits(NamedTuple):
@@ -59,6 +58,10 @@ class Traits(NamedTuple):
     """Of the question, where the reply is in another language than most."""
     end: str = ""
     """"ended", "open" (three dots) or "none"; "" where none is expected."""
+
+
+NO_TRAITS = Traits()
+"""Of a line that could not be read."""
 
 
 class Said(NamedTuple):
@@ -90,7 +93,7 @@ def judge(
     """
     said = _by_speaker(conversation, target, texts, task)
     is_plain = not UNUSUAL.search(joined)
-    has_phrases = not gate().isdisjoint(joined.split())
+    has_phrases = bool(gate().search(f" {joined.lower()}"))
     breaches: list[Breach] = []
     if has_phrases:
         breaches.extend(_phrases(said))
@@ -99,14 +102,16 @@ def judge(
     for path, reply in said.replies:
         _add_reply(breaches, path, reply, said.question)
     if said.last:
-        if has_phrases or not is_plain or not language.has_accents(said.question):
+        if has_phrases or not is_plain:
             breaches.extend(_language(said))
         if facts.MAY_STATE.search(said.last) and (task is None or not task.wording.file.numbers.units):
             breaches.extend(_facts(said))
         if task is not None and target is not None:
             breaches.extend(_task_wording(said, task))
     if len(conversation.turns) > MAX_MESSAGES:
-        breaches.append(Breach("many-turns", "/messages", f"expected at most {MAX_MESSAGES} messages, found {len(conversation.turns)}"))
+        breaches.append(
+            Breach("many-turns", "/messages", f"expected at most {MAX_MESSAGES} messages, found {len(conversation.turns)}")
+        )
     return _traits(said, len(joined), has_phrases=has_phrases), breaches
 
 
@@ -170,15 +175,19 @@ def _blanks(said: Said, joined: str) -> Iterator[Breach]:
     for path, text in (*said.asked[:1], *said.replies):
         found = markup.find_blank(text[:_LONGEST])
         if found and not _asks_for_blanks(said):
-            yield Breach("placeholder", path, f"expected a finished text, found a name in brackets that stands for a value, at character {found.start() + 1}", found.span())
+            yield Breach(
+                "placeholder",
+                path,
+                f"expected a finished text, found a name in brackets that stands for a value, at character {found.start() + 1}",
+                found.span(),
+            )
 
 
 def _add_reply(breaches: list[Breach], path: str, reply: str, question: str) -> None:
     """Add what is wrong with a reply by itself, and against its question."""
-    if len(reply) < _MIN_END and (_WORDLESS.match(reply) or reply.strip().lower() in _EMPTY):
-        if reply.isascii() or not UNUSUAL.search(reply):
-            found = "signs only, or a word that programs write for nothing"
-            breaches.append(Breach("reply-empty", path, f"expected words, found {found}"))
+    if len(reply) < _MIN_END and (_WORDLESS.match(reply) or reply.strip().lower() in quality_table()["empty"]["words"]):
+        found = "signs only, or a word that programs write for nothing"
+        breaches.append(Breach("reply-empty", path, f"expected words, found {found}"))
         return
     if reply[-1:] not in _ENDS and (sign := endings.cut_sign(reply)):
         breaches.append(Breach("reply-cut", path, f"expected a whole reply, found {sign}"))
@@ -214,7 +223,12 @@ def _language(said: Said) -> Iterator[Breach]:
     if not answered:
         return
     asked = language.language_of(said.question)
-    if asked and (asked == language.ENGLISH) != (answered == language.ENGLISH) and not language.is_about_language(before) and "```" not in reply:
+    if (
+        asked
+        and (asked == language.ENGLISH) != (answered == language.ENGLISH)
+        and not language.is_about_language(before)
+        and "```" not in reply
+    ):
         message = f"expected the language of the question, {language.NAMES[asked]}, found {language.NAMES[answered]}"
         yield Breach("reply-language", path, message)
 
@@ -224,7 +238,12 @@ def _facts(said: Said) -> Iterator[Breach]:
     for path, reply in said.replies:
         for fact in facts.find_facts(reply[:_LONGEST], held):
             place = f"at characters {fact.start + 1} to {fact.end}"
-            yield Breach("changing-fact", path, f"expected what the question holds, found {fact.kind} that it does not, {place}", (fact.start, fact.end))
+            yield Breach(
+                "changing-fact",
+                path,
+                f"expected what the question holds, found {fact.kind} that it does not, {place}",
+                (fact.start, fact.end),
+            )
 
 
 def _task_wording(said: Said, task: Task) -> Iterator[Breach]:

@@ -91,7 +91,10 @@ class SameReply:
         for count, line, asked in sorted(self._replies.values(), key=lambda entry: entry[1]):
             if count >= least and len(asked) >= SAME_REPLY_ROWS:
                 found = f"{'at least ' if self._at_least else ''}{count} of {self._rows} rows ({count / self._rows:.0%})"
-                yield line, Breach("same-reply", "", f"expected a reply for each question, found this one, word for word, in {found}")
+                yield (
+                    line,
+                    Breach("same-reply", "", f"expected a reply for each question, found this one, word for word, in {found}"),
+                )
 
 
 class RefusalShare:
@@ -147,7 +150,12 @@ class LanguageMix:
                     yield line, Breach("language-mix", "", message)
             else:
                 found = f"{lines.count} of {known} in {language.NAMES[other]}, {lines.shown()}"
-                yield 0, Breach("language-mix", "", f"expected replies in one language, most are in {language.NAMES[usual]}, found {found}")
+                yield (
+                    0,
+                    Breach(
+                        "language-mix", "", f"expected replies in one language, most are in {language.NAMES[usual]}, found {found}"
+                    ),
+                )
 
 
 class Unended:
@@ -206,10 +214,14 @@ class Lengths:
         spread = (self._quantile(0.9) - self._quantile(0.1)) / _BUCKETS
         ratio = max(_UNUSUAL_RATIO, 2 ** (2 * spread))
         for heap, is_long in ((self._longest, True), (self._shortest, False)):
-            found = [(-line, abs(key)) for key, line in heap if (abs(key) > median * ratio if is_long else abs(key) * ratio < median)]
+            found = [
+                (-line, abs(key)) for key, line in heap if (abs(key) > median * ratio if is_long else abs(key) * ratio < median)
+            ]
             if len(found) <= max(1, _MAX_UNUSUAL_SHARE * self._rows) and len(found) < MAX_LINES:
                 for line, characters in sorted(found):
-                    message = f"expected a row of a length like the others' (half have about {median:.0f} characters), found {characters}"
+                    message = (
+                        f"expected a row of a length like the others' (half have about {median:.0f} characters), found {characters}"
+                    )
                     yield line, Breach("unusual-length", "", message)
 
     def _quantile(self, share: float) -> int:
@@ -243,10 +255,24 @@ class LabelBalance:
             most, least = max(counts.values()), min(counts.values())
             if most > MAX_LABEL_SHARE * rows:
                 found = f"one in {most} of {rows} ({most / rows:.0%})"
-                yield 0, Breach("label-unbalanced", pointer, f"expected each value in at most {MAX_LABEL_SHARE:.0%} of the rows, found {found}")
+                yield (
+                    0,
+                    Breach(
+                        "label-unbalanced",
+                        pointer,
+                        f"expected each value in at most {MAX_LABEL_SHARE:.0%} of the rows, found {found}",
+                    ),
+                )
             elif most > MAX_LABEL_RATIO * least and most >= MIN_LABEL_ROWS:
                 found = f"{most} rows of one and {least} of another"
-                yield 0, Breach("label-unbalanced", pointer, f"expected at most {MAX_LABEL_RATIO} rows of one value for each of another, found {found}")
+                yield (
+                    0,
+                    Breach(
+                        "label-unbalanced",
+                        pointer,
+                        f"expected at most {MAX_LABEL_RATIO} rows of one value for each of another, found {found}",
+                    ),
+                )
 
 
 def quality_surveys(task: Task | None) -> tuple[SameReply, RefusalShare, LanguageMix, Unended, Lengths, LabelBalance]:

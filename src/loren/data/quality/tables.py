@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -50,12 +50,22 @@ def phrases(name: str) -> Phrases:
 
 
 @cache
-def gate() -> frozenset[str]:
-    """A row none of whose words, split at white space, is one of these holds no phrase of any rule, and no sentence of English."""
-    ends = ("", ".", ",", "!", "?", ":", ";", '"', "”", "'", ")", "...", "]", '."', "*")
-    starts = ("", '"', "“", "'", "(", "[", "*", "**")
-    forms = {form for word in quality_table()["gate"]["words"] for form in (word, word.capitalize(), word.upper())}
-    return frozenset(start + form + end for form in forms for start in starts for end in ends)
+def gate() -> re.Pattern[str]:
+    """Finds a trigger of any section, or a word of English, in lower case: a row without one holds no phrase and no English."""
+    table = quality_table()
+    words = {word for name in ("injection", "machine", "refusal", "placeholder") for word in table[name]["triggers"]}
+    # The space before a word is what the search jumps to; the words are a tree, which is left where a letter does not fit.
+    return re.compile(rf"[\s\"'“‘(\[*:]{_tree(words | set(table['language']['hints']))}")
+
+
+def _tree(words: Iterable[str]) -> str:
+    branches: dict[str, set[str]] = {}
+    for word in words:
+        branches.setdefault(word[:1], set()).add(word[1:])
+    if "" in branches:
+        return ""
+    parts = [re.escape(letter) + _tree(rest) for letter, rest in sorted(branches.items())]
+    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
 
 
 @cache
