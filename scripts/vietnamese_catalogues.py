@@ -47,6 +47,7 @@ FILTERS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("options and code (--force, `name', -x)", re.compile(r"(?:^|[\s'\"(=,])-{1,2}\w|[`^=*#+]|\w\(|\(\w?\)|_|&|~|;")),
     ("several lines, tabs and other control characters", re.compile(r"[\x00-\x1f]")),
     ("parts of a dialogue that end with a comma or inside of a bracket", re.compile(r",$|^[^(]*\)|\([^)]*$")),
+    ("beginnings that a value ends (thay đổi bởi …)", re.compile(r" (?:của|bởi|là)$")),
     ("a price or a date, which are findings", re.compile(r"₫\d|\d{4}-\d\d-\d\d")),
     ("no Vietnamese letter", re.compile(r"^[^đơưăạ-ỹ]*$", re.IGNORECASE)),
 )
@@ -106,7 +107,8 @@ def _sentences(archive: Path, left_out: Counter[str]) -> Iterator[str]:
         if "vi" not in path.parts:
             continue
         with path.open("rb") as stream:
-            catalogue = gettext.GNUTranslations(stream)._catalog
+            # The module has no public way to list its messages.
+            catalogue: dict[object, object] = vars(gettext.GNUTranslations(stream))["_catalog"]
         for key, text in catalogue.items():
             if key and isinstance(text, str):
                 yield from _parts(text, left_out)

@@ -234,5 +234,6 @@ def is_group_name(name: str) -> bool:
 def _plain(text: str) -> str:
     """NFC, casefolded, without invisible characters; an empty line ends a sentence."""
     visible = "".join(char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char) != "Cf")
-    broken = re.sub(r"\s*\n\s*\n\s*", " ; ", visible.strip().replace("\r", "\n"))
+    spaced = re.sub(r"[^\S\n]+", " ", visible.strip().replace("\r", "\n"))  # else the next search is slow in a long blank
+    broken = re.sub(r"\s*\n\s*\n\s*", " ; ", spaced)
     return unicodedata.normalize("NFC", broken.casefold())

@@ -16,7 +16,7 @@ from project import loren, make_project
 
 def rendered(line: int, tokens: int, labels: int) -> RenderedRow:
     row = Row(line, (Message("user", "a"), Message("assistant", "b")))
-    return RenderedRow(row, Rendered(tuple(range(tokens)), (-100,) * (tokens - labels) + (1,) * labels))
+    return RenderedRow(row, Rendered(list(range(tokens)), [-100] * (tokens - labels) + [1] * labels))
 
 
 def test_statistics_and_amount() -> None:
@@ -24,9 +24,8 @@ def test_statistics_and_amount() -> None:
     assert token_statistics(rows)["label_share"] == 0.25
     assert token_statistics([])["label_share"] == 0.0
     amount = training_amount(rows * 5, effective_batch=4, epochs=1.5, max_steps=-1)
-    assert amount == {
-        "train_rows": 10, "tokens_per_epoch": 200, "label_tokens_per_epoch": 50, "effective_batch": 4, "steps_per_epoch": 3, "steps": 5,
-    }  # fmt: skip
+    assert (amount["train_rows"], amount["tokens_per_epoch"], amount["label_tokens_per_epoch"]) == (10, 200, 50)
+    assert (amount["effective_batch"], amount["steps_per_epoch"], amount["steps"]) == (4, 3, 5)
     assert training_amount(rows, effective_batch=4, epochs=1.5, max_steps=7)["steps"] == 7
 
 
@@ -46,7 +45,9 @@ def test_the_report_names_the_rows(tmp_path: Path, tiny_base: Path, over_length:
     lines[6] = lines[6].replace('"content": "', '"content": "' + "đơn hàng này rất dài " * 40, 1)
     data.write_text("".join(lines), encoding="utf-8")
     config = project / "run.toml"
-    config.write_text(config.read_text(encoding="utf-8") + f'[data]\nmax_length = 400\nover_length = "{over_length}"\n', encoding="utf-8")
+    config.write_text(
+        config.read_text(encoding="utf-8") + f'[data]\nmax_length = 400\nover_length = "{over_length}"\n', encoding="utf-8"
+    )
     done = loren("check", "data/train.jsonl", "--tokens", "run.toml", "--format", "json", cwd=project)
     assert done.returncode == code, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)

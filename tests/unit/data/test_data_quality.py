@@ -21,12 +21,10 @@ from loren.data.rules import all_rules, find_rule
 CASES = Path(__file__).parent / "quality_cases"
 QUESTION = "Bạn giúp mình việc này nhé?"
 VIETNAMESE = (
-    "Đơn hàng của mình đâu rồi?", "Bạn vui lòng gửi mã đơn nhé.", "Tôi quên mật khẩu tài khoản.",
-    "Khách bị trừ tiền hai lần.",
-    "Cửa hàng đã đổi địa chỉ.", "Ứng dụng bị lỗi khi mở.", "Mình muốn hủy đơn đã đặt.",
-    "Cảm ơn bạn rất nhiều!", "Điện thoại này còn hàng không?",
-    "Phí vận chuyển thì ai trả?",
-    "Ảnh chụp màn hình đây ạ.", "Hóa đơn đỏ xuất thế nào?", "Điểm tích lũy bị mất.", "Người nhận đã đổi số.", "Bộ phận kỹ thuật sẽ gọi.",
+    "Đơn hàng của mình đâu rồi?", "Bạn vui lòng gửi mã đơn nhé.", "Tôi quên mật khẩu tài khoản.", "Khách bị trừ tiền hai lần.",
+    "Cửa hàng đã đổi địa chỉ.", "Ứng dụng bị lỗi khi mở.", "Mình muốn hủy đơn đã đặt.", "Cảm ơn bạn rất nhiều!",
+    "Điện thoại này còn hàng không?", "Phí vận chuyển thì ai trả?", "Ảnh chụp màn hình đây ạ.", "Hóa đơn đỏ xuất thế nào?",
+    "Điểm tích lũy bị mất.", "Người nhận đã đổi số.", "Bộ phận kỹ thuật sẽ gọi.",
 )  # fmt: skip
 
 
@@ -51,9 +49,9 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("rule", "table"), list(cases()))
-def test_a_rule_finds_what_it_must_and_nothing_else(rule: str, table: dict[str, list[Any]]) -> None:
-    def holds(case: Any) -> bool:
-        question, reply = case if isinstance(case, list) else (QUESTION, case)
+def test_a_rule_finds_what_it_must_and_nothing_else(rule: str, table: dict[str, list[str | list[str]]]) -> None:
+    def holds(case: str | list[str]) -> bool:
+        question, reply = (QUESTION, case) if isinstance(case, str) else case
         return rule in rules_of(question, reply)
 
     assert [case for case in table["bad"] if not holds(case)] == []
@@ -84,16 +82,17 @@ def test_every_trigger_opens_the_gate() -> None:
             assert phrases(name).trigger.search(trigger)
 
 
+LONG = "a" * 3000
 HOSTILE = (
     "không thể ", "ignore all the ", "[tên ", "{{a ", "<p ", "<a href=", "&amp", "1.", "1,1", "giá 5", "5 %", "ngày 1/1", "8h-",
-    "a.b.", "(((", "“", '"a ', "la ", "the ", "a\u200d", "\u202a",
-    "Ã", "a\xb5", "aø", "`", "\n", " ", "TODO", "https://", "0", "....", "🏴\U000e0067",
+    "a.b.", "(((", "“", "‘", '"a ', "la ", "the ", "a\u200d", "\u202a", "Ã", "a\xb5", "aø", LONG + "\xff", "  \n", "a@",
+    LONG + " the ", "`", "\n", " ", "TODO", "https://", "0", "....", "🏴\U000e0067", " " * 3000 + "không thể\n",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("piece", HOSTILE, ids=ascii)
+@pytest.mark.parametrize("piece", HOSTILE, ids=lambda piece: ascii(piece[-12:]))
 def test_the_work_grows_with_the_length_only(piece: str) -> None:
-    """A line of 100 kB costs at most about 16 times one of an eighth of it, with room for a noisy machine."""
+    """A text of 96 kB costs about eight times what one of 12 kB does: with room for a noisy machine, not 64 times."""
 
     def seconds(characters: int) -> float:
         text = (piece * (characters // len(piece) + 1))[:characters]
@@ -105,7 +104,7 @@ def test_the_work_grows_with_the_length_only(piece: str) -> None:
         return best
 
     seconds(1000)
-    assert seconds(100_000) < max(0.02, 3 * 8 * seconds(12_500))
+    assert seconds(96_000) < max(0.05, 3 * 8 * seconds(12_000))
 
 
 def rows(*pairs: tuple[str, str]) -> str:
@@ -172,7 +171,7 @@ def test_surveys_hold_a_bounded_number_of_rows() -> None:
         verdict = Verdict(traits=traits)
         same.add(line, verdict)
         lengths.add(line, verdict)
-    assert len(same._replies) <= surveys._MAX_REPLIES + 1
+    assert len(same.held) <= surveys.MAX_REPLIES + 1
     ((line, breach),) = same.breaches()
     assert line == 4
     assert "at least 32500 of 130000" in breach.message

@@ -36,10 +36,10 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufdd0-\ufde
 # TCVN3 (ABC) puts Vietnamese letters on Latin-1's signs and capitals, which then stand inside of words, or before or after one.
 _TCVN3_SIGNS = "\xa7-\xae\xb5-\xb9\xbb-\xbe"
 _TCVN3 = re.compile(
-    f"[A-Za-z]*[A-Za-z][{_TCVN3_SIGNS}][a-z]+"
-    "|(?<!\\S)[\xa7\xa8\xaa\xac-\xae\xb6-\xb9\xbb-\xbe][a-z\xa7-\xfe]+"
-    "|[A-Za-z]*[a-z][À-ÖØ-Þ][a-z]*"
-    "|[A-Za-z]+[\xac\xb5-\xb8](?!\\S)"
+    f"(?<![A-Za-z])[A-Za-z]{{1,8}}[{_TCVN3_SIGNS}][a-z]{{1,8}}"
+    "|(?<!\\S)[\xa7\xa8\xaa\xac-\xae\xb6-\xb9\xbb-\xbe][a-z\xa7-\xfe]{1,8}"
+    "|(?<![A-Za-z])[A-Za-z]{0,8}[a-z][À-ÖØ-Þ][a-z]{0,8}"
+    "|(?<![A-Za-z])[A-Za-z]{1,8}[\xac\xb5-\xb8](?!\\S)"
 )
 # VNI writes a vowel and then its mark as a letter that never follows it in Vietnamese, and seldom elsewhere.
 _VNI = re.compile("[aeouyAEOUYôöÔÖ][øùûõïäáàåâãéèëêúüØÙÛÕÏÄÅËÜ](?![øùûõïäåëü])|ñ[oaeiuôöaêâ]|Ñ[oaeiuôöAEIOUÔÖ]")

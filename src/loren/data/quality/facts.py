@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from loren.data.quality.tables import any_of, number_rules, quality_table
+from loren.task.entities import Held
 
 _FIRST_FIXED_YEAR = 2000
 """A date before this year is history, which does not change."""
 _MAX_FACTS = 50
 """Facts of one reply that are looked at."""
+_LONGEST = 20_000
+"""Characters before a reply that are read for numbers."""
 _MAX_NUMBERS = 12
 """Numbers of the question from which a reply may calculate."""
 
@@ -38,16 +41,52 @@ MAY_STATE = re.compile(r"[0-9]|\.[a-z]|://")
 
 def find_facts(reply: str, held: str) -> Iterator[Fact]:
     """The changing facts that ``reply`` states and ``held``, all that was said before it, does not."""
-    text, before = reply.lower(), held.lower()
-    squeezed = _squeeze(before)
-    for kind, match in islice(_stated(text), _MAX_FACTS):
-        if _squeeze(match[0]) in squeezed or _is_held(kind, match[0], before):
-            continue
-        yield Fact(kind, match.start(), match.end())
+    before = _Before(held.lower())
+    for kind, match in islice(_stated(reply.lower()), _MAX_FACTS):
+        if not before.holds(kind, match[0]):
+            yield Fact(kind, match.start(), match.end())
+
+
+class _Before:
+    """What was said before a reply, read as far as a reply asks for it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._squeezed = _squeeze(text)
+
+    def holds(self, kind: str, fact: str) -> bool:
+        """Whether the same is said, perhaps in another form, or follows from what is said."""
+        if _squeeze(fact) in self._squeezed:
+            return True
+        if kind == "a link":
+            return re.sub(r"^(?:https?://)?(?:www\.)?", "", fact).rstrip("/.,;:!?)") in self._text
+        if kind in {"a date", "opening hours"}:
+            return all(int(number) in self._integers for number in re.findall(r"\d{1,9}", fact))
+        stated = number_rules().states(fact)
+        return bool(stated) and all(self._held.covers(each) or Decimal(each.value) in self._derived for each in stated)
+
+    @cached_property
+    def _integers(self) -> set[int]:
+        return {int(number) for number in re.findall(r"\d{1,9}", self._text)}
+
+    @cached_property
+    def _held(self) -> Held:
+        return number_rules().held(self._text[:_LONGEST])
+
+    @cached_property
+    def _derived(self) -> set[Decimal]:
+        """Sums, differences, products, shares and quotients of two numbers that were said."""
+        kinds = {"number", "amount", "percentage", "duration"}
+        said = {
+            Decimal(each.value)
+            for each in number_rules().states(self._text[:_LONGEST])
+            if each.kind in kinds and each.value[0].isdigit()
+        }
+        return set(_derived(sorted(said)[:_MAX_NUMBERS]))
 
 
 def _squeeze(text: str) -> str:
-    return re.sub(r"[\s/]+$|\s+", "", text)
+    return "".join(text.split()).rstrip("/")
 
 
 def _stated(text: str) -> Iterator[tuple[str, re.Match[str]]]:
@@ -69,31 +108,7 @@ def _stays(date: str) -> bool:
     years = [int(number) for number in re.findall(r"(?<!\d)\d{4}(?!\d)", date)]
     if years:
         return max(years) < _FIRST_FIXED_YEAR
-    return any(day in _table()["fixed_days"] for day in re.findall(r"\d+/\d+", date.replace(" tháng ", "/")))
-
-
-def _is_held(kind: str, fact: str, held: str) -> bool:
-    """Whether the same is said before in another form, or follows from what was said."""
-    if kind == "a link":
-        return re.sub(r"^(?:https?://)?(?:www\.)?", "", fact).rstrip("/.,;:!?)") in held
-    numbers = [number for number in re.findall(r"\d+", fact)]
-    if kind in {"a date", "opening hours"}:
-        known = {int(number) for number in re.findall(r"\d{1,9}", held)}
-        return all(int(number) in known for number in numbers if len(number) < 10)
-    stated = number_rules().states(fact)
-    before = number_rules().held(held)
-    return bool(stated) and all(before.covers(entity) or _follows(Decimal(entity.value), held) for entity in stated)
-
-
-def _follows(value: Decimal, held: str) -> bool:
-    """Whether a number is a sum, difference, product or share of two numbers that were said."""
-    numbers = {
-        Decimal(entity.value)
-        for entity in number_rules().states(held)
-        if entity.kind in {"number", "amount", "percentage", "duration"}
-    }
-    known = sorted(numbers)[:_MAX_NUMBERS]
-    return value in set(_derived(known))
+    return any(day in _table()["fixed_days"] for day in re.findall(r"\d+/\d+", date.replace(_table()["day_and_month"], "/")))
 
 
 def _derived(known: Sequence[Decimal]) -> Iterator[Decimal]:
@@ -105,60 +120,26 @@ def _derived(known: Sequence[Decimal]) -> Iterator[Decimal]:
 
 
 @cache
-def _table() -> dict[str, list[str]]:
+def _table() -> dict[str, Any]:
     return quality_table()["facts"]
 
 
 @cache
-def _links() -> re.Pattern[str]:
-    ends = any_of(_table()["top_level"])
-    return re.compile(
-        rf"https?://[^\s<>\"']+|www\.[^\s<>\"']+|(?<![\w@.-])[a-z0-9](?:[a-z0-9-]{{0,62}}\.){{1,4}}{ends}(?![\w@-]|\.\w)(?:/[^\s<>\"']*)?"
-    )
-
-
-@cache
 def _expressions() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Kinds and what they look like in a text of lower case; every repeat is bounded."""
-    table = _table()
-    number = r"\d{1,12}(?:[.,]\d{1,9}){0,5}"
-    scale = any_of(table["scales"])
-    after, before = any_of(table["money_after"]), any_of(table["money_before"])
-    stop = r"(?=\s{0,2}(?:[.,;:!?)/\n]|$))"
-    money = (
-        rf"(?<![\w.,]){before}\s?{number}(?:\s?{scale}\b)?(?!\w)"
-        rf"|(?<![\w.,]){number}(?:\s?{scale}\b)?\s?{after}(?!\w)"
-        rf"|(?<![\w.,])(?:\d{{3}}|{number}[.,]\d{{3}}|{number}\s?(?:k|tr|triệu|nghìn|ngàn))\s?đ(?!\w)"
-        rf"|(?<=giá )(?:chỉ |từ |là |khoảng )?{number}\s?{scale}(?!\w)|(?<![\w.,-]){number}(?:k|tr){stop}"
-    )
-    share = rf"{number}\s?(?:%|phần trăm\b|percent\b)"
-    rates = any_of(table["rates"])
-    rate = (
-        rf"(?<!\w){any_of(table['rate_before'])}\s{share}"
-        rf"|(?<!\w){rates}(?!\w)[^.!?\n%\d]{{0,25}}(?:{share})"
-        rf"|(?<![\d.,]){share}\s{rates}(?!\w)"
-    )
-    month = any_of(table["months"])
-    year = r"(?:19|20)\d\d"
-    day, month_number = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])"
-    date = (
-        rf"(?<![\w./-])(?:{day}[/.-]{month_number}[/.-]{year}|{year}-{month_number}-{day}|{day}/{month_number}/\d\d)(?![\w/-]|[.]\d)"
-        rf"|\bngày\s{day}(?:\s?/\s?{month_number}|\stháng\s{month_number})(?:\snăm\s{year}|/{year})?(?![\w/])"
-        rf"|\btháng\s{month_number}(?:/|\snăm\s){year}(?!\w)|(?:đến|hết|trước|từ|sau)\s{day}/{month_number}(?![\w/])"
-        rf"|\b(?:on|by|until|before|from|since)\smay\s{day}(?!\w)|\bmay\s{day}(?:st|nd|rd|th|,\s{year})|(?<![\w/]){day}\smay\s{year}"
-        rf"|\b{month}\.?\s{day}(?:st|nd|rd|th)?(?!\w)(?:,?\s{year})?|(?<![\w/]){day}(?:st|nd|rd|th)?\s{month}(?!\w)(?:,?\s{year})?|\b{month}\s{year}\b"
-    )
-    clock = r"\d{1,2}(?:\s?(?:am|pm|a\.m\.|p\.m\.)|[:h]\d{2}(?:\s?[ap]m)?|\s?(?:giờ|h|g)(?!\w)(?:\s?\d{2})?)"
-    until = any_of(table["until"])
-    hours = (
-        rf"(?<![\w:/]){clock}(?:\s(?:sáng|trưa|chiều|tối))?\s?(?:[-–—]|{until})\s?{clock}"
-        rf"|(?<!\w){any_of(table['opening'])}(?!\w)[^.!?\n\d]{{0,25}}{clock}|(?<!\w){any_of(table['opening'])}(?!\w)[^.!?\n\d]{{0,15}}24/7"
-        r"|(?<![\w:])\d{1,2}\s?(?:-|to)\s?\d{1,2}\s?(?:am|pm)\b"
-    )
-    return (
-        ("a link", _links()),
-        ("a price", re.compile(money)),
-        ("a rate", re.compile(rate)),
-        ("opening hours", re.compile(hours)),
-        ("a date", re.compile(date)),
-    )
+    """Kinds and what they look like in a text of lower case."""
+    patterns: dict[str, list[str]] = quality_table()["facts"]["patterns"]
+    return tuple((kind, re.compile("|".join(map(_expanded, sources)))) for kind, sources in patterns.items())
+
+
+_NAME = re.compile(r"<([a-z_]+)>(?!=)")
+
+
+def _expanded(source: str) -> str:
+    """A pattern with its names replaced."""
+    table = quality_table()["facts"]
+
+    def meaning(match: re.Match[str]) -> str:
+        part = table["parts"].get(match[1])
+        return any_of(table[match[1]]) if part is None else f"(?:{_expanded(part)})"
+
+    return _NAME.sub(meaning, source)

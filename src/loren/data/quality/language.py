@@ -17,7 +17,8 @@ NAMES: Final = {VIETNAMESE: "Vietnamese", BARE: "Vietnamese without accents", EN
 _VIETNAMESE_LETTER = re.compile("[đơưăĐƠƯĂạ-ỹẠ-Ỹ]")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _CODE = re.compile(
-    r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\"[^\"\n]*\"|“[^”\n]*”|\([^()\n]*\)|‘[^’\n]*’|<[^<>\n]*>", re.DOTALL
+    r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|[^\s@]{1,64}@\S{1,255}|\"[^\"\n]*\"|“[^“”\n]*”|\([^()\n]*\)|‘[^‘’\n]*’|<[^<>\n]*>",
+    re.DOTALL,
 )
 _SENTENCE = re.compile(r"[^.!?\n;]+")
 _OTHER_SCRIPT = re.compile(

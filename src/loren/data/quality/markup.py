@@ -79,7 +79,7 @@ def _bracketed() -> re.Pattern[str]:
         rf"\[\s?{inner}\](?![(:\[])"
         rf"|(?<!<)<\s?(?:{words}|{verbs})[\s_][^\[\]<>{{}}\n=/\"]{{1,60}}>"
         r"|\{\{\s?[^\W\d][\w .-]{0,60}\}\}"
-        r"|(?<![\w$\\{])\{(?:[a-z]+(?:_[a-z]+)+|name|ten|customer|order|link|date)\}",
+        rf"|(?<![\w$\\{{])\{{(?:[a-z]{{1,30}}(?:_[a-z]{{1,30}}){{1,4}}|{any_of(section['braced'])})\}}",
         re.IGNORECASE,
     )
 

@@ -28,7 +28,7 @@ ENDED_SHARE = 0.95
 MAX_LABEL_RATIO = 20
 MAX_LABEL_SHARE = 0.90
 MIN_LABEL_ROWS = 10
-_MAX_REPLIES = 50_000
+MAX_REPLIES = 50_000
 """Different replies that are counted at a time; the rarest are forgotten first."""
 _MAX_LABELS = 1_000
 _UNUSUAL_RATIO = 10
@@ -64,7 +64,8 @@ class SameReply:
 
     def __init__(self) -> None:
         self._rows = 0
-        self._replies: dict[int, tuple[int, int, frozenset[int]]] = {}
+        self.held: dict[int, tuple[int, int, frozenset[int]]] = {}
+        """Digest of a reply -> its rows, its first line, some of its questions' digests."""
         self._at_least = False
 
     def add(self, line: int, verdict: Verdict) -> None:
@@ -73,22 +74,22 @@ class SameReply:
         traits = verdict.traits
         if not traits.reply:
             return
-        count, first, asked = self._replies.get(traits.reply, (0, line, frozenset[int]()))
+        count, first, asked = self.held.get(traits.reply, (0, line, frozenset[int]()))
         if len(asked) < SAME_REPLY_ROWS:
             asked = asked | {traits.question}
-        self._replies[traits.reply] = (count + 1, first, asked)
-        if len(self._replies) > _MAX_REPLIES:
+        self.held[traits.reply] = (count + 1, first, asked)
+        if len(self.held) > MAX_REPLIES:
             self._forget()
 
     def _forget(self) -> None:
         self._at_least = True
-        floor = sorted(entry[0] for entry in self._replies.values())[_MAX_REPLIES // 2]
-        self._replies = {digest: entry for digest, entry in self._replies.items() if entry[0] > floor}
+        floor = sorted(entry[0] for entry in self.held.values())[MAX_REPLIES // 2]
+        self.held = {digest: entry for digest, entry in self.held.items() if entry[0] > floor}
 
     def breaches(self) -> Iterator[tuple[int, Breach]]:
         """The replies that too many rows have, each at its first line."""
         least = max(SAME_REPLY_ROWS, SAME_REPLY_SHARE * self._rows)
-        for count, line, asked in sorted(self._replies.values(), key=lambda entry: entry[1]):
+        for count, line, asked in sorted(self.held.values(), key=lambda entry: entry[1]):
             if count >= least and len(asked) >= SAME_REPLY_ROWS:
                 found = f"{'at least ' if self._at_least else ''}{count} of {self._rows} rows ({count / self._rows:.0%})"
                 yield (

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from loren.task.entities import Extractor
 from loren.task.phrases import Lexicon, Pattern
 from loren.task.wording import WordingFile, compile_wording
 
@@ -69,10 +70,8 @@ def _tree(words: Iterable[str]) -> str:
 
 
 @cache
-def number_rules() -> Any:
-    """What finds amounts and shares, by the number rules of the table: an ``Extractor``."""
-    from loren.task.entities import Extractor
-
+def number_rules() -> Extractor:
+    """What finds amounts and shares, by the number rules of the table."""
     file = WordingFile.model_validate({"numbers": quality_table()["facts"]["numbers"]})
     wording, problems = compile_wording(file, place="tables.toml")
     assert not problems
