@@ -92,17 +92,24 @@ def command(
     task = _load_task(task_folder)
     report = check_file(file, task, release=release or croissant_file is not None)
     if config is not None and not report.errors:
-        from loren.cli.tokens import RowTokens
-
-        rows = RowTokens(file, task, config)
-        report.tokens = rows.statistics()
-        if show_row is not None:
-            click.echo(rows.show(show_row), err=output_format != "text")
+        _add_tokens(report, file, task, config, show_row)
     if croissant_file is not None and not report.errors:
         _write_croissant(report, file, croissant_file)
     _print(report, output_format, _next_command(report, task_folder, config))
     if report.errors:
         raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _add_tokens(report: CheckReport, file: Path, task: Task | None, config: Path, show_row: int | None) -> None:
+    """Measure the rows as CONFIG trains them; show one where that was asked for."""
+    from loren.cli.tokens import RowTokens
+
+    rows = RowTokens(file, task, config)
+    report.tokens = rows.statistics()
+    for found in rows.issues():
+        report.issues.append(found)
+    if show_row is not None:
+        click.echo(rows.show(show_row), err=click.get_current_context().params["output_format"] != "text")
 
 
 def _check_each(files: tuple[Path, ...], output_format: ReportFormat, croissant_file: Path | None) -> None:

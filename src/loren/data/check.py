@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from loren.data.contract import Contract, Verdict
 from loren.data.label_count import LabelCount
+from loren.data.quality.surveys import quality_surveys
 from loren.data.reader import LineReader
 from loren.data.report import CheckReport
 from loren.data.rows import Row
@@ -48,7 +49,7 @@ def check_file(
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
-    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels)
+    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, *quality_surveys(task))
     contract = Contract(task)
     report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))
     report.scopes = _scopes(task, file_rules=minimum_rows > 0, release=release)

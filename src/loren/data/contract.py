@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from loren.data.conversation import Conversation, Turn, read_conversation
 from loren.data.decode import decode_line
+from loren.data.quality.row import NO_TRAITS, Traits, judge
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
 from loren.data.rules import Breach, Breaches, raised_rules
@@ -34,6 +35,8 @@ class Verdict:
     """The target's label values, as JSON text, where they could be read, even of a row that breaks other rules."""
     object_target: bool = False
     """Whether the target was an object, which the row holds as canonical JSON text."""
+    traits: Traits = NO_TRAITS
+    """What the rules of quality over the file need of the row."""
 
 
 class Contract:
@@ -68,6 +71,8 @@ class Contract:
             if check.may_find(joined):
                 for path, text in texts:
                     breaches.extend(check.find(path, text))
+        verdict.traits, found = judge(conversation, target, texts, joined, self._task)
+        breaches.extend(found)
         if with_row and not breaches.has_error(self.raised):
             verdict.row = _row(line.number, conversation, target)
         return verdict

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from loren.errors import ConfigError, Problem
 
 Severity: TypeAlias = Literal["error", "warning"]
-Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden", "release"]
+Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden", "tokens", "release"]
 Language: TypeAlias = Literal["en", "vi"]
 
 
@@ -85,8 +85,8 @@ class Rule:
     name: str
     severity: Severity
     scope: Scope
-    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows; the dataset
-    card of a file that is to be released."""
+    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows; its tokens (needs
+    a base model); the dataset card of a file that is to be released."""
     hint: str
     """How to mend it, in a phrase."""
     explanation: str

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from loren.data.pii import find_pii, may_hold_pii
+from loren.data.quality.characters import UNUSUAL, find_characters
+from loren.data.quality.markup import find_markup
 from loren.data.rules import Breach
 
 
@@ -31,5 +33,15 @@ def _pii(path: str, text: str) -> Iterator[Breach]:
 
 _KINDS = {"pii-email": "an e-mail address", "pii-phone": "a phone number"}
 
-TEXT_CHECKS = (TextCheck(may_hold_pii, _pii),)
+
+def _unusual(path: str, text: str) -> Iterator[Breach]:
+    yield from find_characters(path, text)
+    yield from find_markup(path, text)
+
+
+def _may_be_unusual(text: str) -> bool:
+    return bool(UNUSUAL.search(text))
+
+
+TEXT_CHECKS = (TextCheck(may_hold_pii, _pii), TextCheck(_may_be_unusual, _unusual))
 """In this order."""

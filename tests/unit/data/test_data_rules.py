@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from loren.data.check import check_file
 from loren.data.load import load_rows
-from loren.data.rules import MAX_BREACHES, Breach, Breaches, Rule, all_rules, expand_example, find_rule
+from loren.data.rules import MAX_BREACHES, Breach, Breaches, Rule, all_rules, expand_example, find_rule, issue
 from loren.data.split import golden_leaks
+from loren.models.chat import ChatRenderer
+from loren.models.lengths import length_breaches, render_rows
 from loren.task.definition import Task, load_task
+from tiny import train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +29,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     lines = ['name = "examples"', 'language = "en"', 'version = "1"', f"labels = {table['labels']}", f"reply = '{table['reply']}'"]
     folder.joinpath("task.toml").write_text("\n".join(lines), encoding="utf-8")
     folder.joinpath("schema.json").write_text(table["schema"], encoding="utf-8")
+    folder.joinpath("wording.toml").write_text(table["wording"], encoding="utf-8")
     return load_task(folder)
 
 
@@ -40,6 +46,8 @@ def broken_rules(rule: Rule, example: str, task: Task, folder: Path) -> set[str]
     if rule.scope == "release":
         return broken_by_card(body.decode(), folder)
     file.write_bytes(body)
+    if rule.scope == "tokens":
+        return over_length(file, over_length="error" if rule.severity == "error" else "drop")
     with_task = task if rule.scope in {"target", "labels"} else None
     report = check_file(file, with_task, minimum_rows=10 if rule.scope in {"file", "labels"} else 0)
     return {issue.rule for issue in report.issues}
@@ -56,6 +64,16 @@ def broken_by_card(card: str, folder: Path) -> set[str]:
         '{"messages": [{"role": "user", "content": "Open?"}, {"role": "assistant", "content": "Yes."}]}', encoding="utf-8"
     )
     return {issue.rule for issue in check_file(file, minimum_rows=0, release=True).issues}
+
+
+def over_length(file: Path, *, over_length: Literal["error", "drop"]) -> set[str]:
+    rendered = render_rows(renderer(), load_rows(file, minimum_rows=0).rows, system_prompt="", file=file.name)
+    return {issue(breach, line).rule for line, breach in length_breaches(rendered, 64, over_length=over_length)}
+
+
+@cache
+def renderer() -> ChatRenderer:
+    return ChatRenderer(train_tokenizer(), "tiny")
 
 
 @pytest.mark.parametrize("rule", all_rules().values(), ids=lambda rule: f"{rule.id}-{rule.name}")
@@ -86,7 +104,14 @@ def test_ids_never_change_their_meaning() -> None:
         "D113": "roles-alternate", "D114": "last-not-assistant", "D115": "user-not-first", "D116": "weight-invalid",
         "D117": "nothing-to-learn", "D118": "group-id", "D119": "unknown-row-key", "D120": "unknown-message-key",
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
-        "D501": "golden-question", "D502": "golden-situation",
+        "D501": "golden-question", "D502": "golden-situation", "D601": "same-reply", "D602": "many-refusals",
+        "D603": "language-switch", "D604": "reply-language", "D605": "language-mix",
+        "D606": "mojibake", "D607": "replacement-character", "D608": "legacy-encoding", "D609": "not-nfc",
+        "D610": "control-character", "D611": "hidden-character", "D612": "html", "D613": "code-fence", "D614": "reply-cut",
+        "D615": "reply-unended", "D616": "reply-empty", "D617": "reply-repeats-question", "D618": "placeholder",
+        "D619": "machine-talk", "D620": "repeated-phrase", "D621": "task-wording", "D622": "changing-fact",
+        "D623": "prompt-injection", "D624": "special-token", "D625": "label-unbalanced", "D626": "unusual-length",
+        "D627": "many-turns", "D701": "over-length", "D702": "over-length-dropped",
         "D801": "dataset-card-missing", "D802": "dataset-card-unreadable", "D803": "dataset-card-incomplete",
         "D804": "dataset-card-unknown-key", "D805": "dataset-card-value", "D806": "dataset-changed",
         "D901": "too-few-rows", "D902": "label-too-rare",
