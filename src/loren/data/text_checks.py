@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from loren.data.pii import find_pii, may_hold_pii
 from loren.data.rules import Breach
+from loren.data.secrets.find import may_hold_secret, secret_breaches
 
 
 class TextCheck(NamedTuple):
@@ -31,5 +32,5 @@ def _pii(path: str, text: str) -> Iterator[Breach]:
 
 _KINDS = {"pii-email": "an e-mail address", "pii-phone": "a phone number"}
 
-TEXT_CHECKS = (TextCheck(may_hold_pii, _pii),)
+TEXT_CHECKS = (TextCheck(may_hold_pii, _pii), TextCheck(may_hold_secret, secret_breaches))
 """In this order."""
