@@ -15,7 +15,7 @@ from typing import NamedTuple
 from loren.data.fold import fold
 from loren.data.rules import Breach
 from loren.data.secrets.shape import is_documentation, is_jwt_header, is_password, is_placeholder, is_random
-from loren.data.secrets.table import any_of, hints, tokens, words
+from loren.data.secrets.table import any_of, contexts, hints, tokens, words
 
 
 class SecretFinding(NamedTuple):
@@ -37,11 +37,13 @@ _Span = tuple[str, int, int, str]
 _KEY_MARK = re.compile(
     r"-----(?P<what>BEGIN|END) (?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----|(?P<age>AGE-SECRET-KEY-1[A-Z0-9]{30,80})"
 )
-_KEY_BODY = re.compile(r"(?:(?:(?:\s|\\[nr])*[A-Za-z0-9+/]{16,100}={0,2}(?![A-Za-z0-9]))++(?:(?:\n|\\n)[A-Za-z0-9+/]{1,100}={0,2})?)?")
+_KEY_BODY = re.compile(
+    r"(?:(?:(?:\s|\\[nr])*[A-Za-z0-9+/]{16,100}={0,2}(?![A-Za-z0-9]))++(?:(?:\n|\\n)[A-Za-z0-9+/]{1,100}={0,2})?)?"
+)
 _MAX_KEY = 16_384
 
 # A password may hold an at sign: the last one before a slash ends it.
-_LOGIN = re.compile(r"(?<=[a-z0-9])://[^\s/:@\"'<>]{0,128}:(?P<value>[^\s/\"'<>]{1,200})@(?=[\w\[])")
+_LOGIN = re.compile(r"://(?<=[a-z0-9]://)[^\s/:@\"'<>]{0,128}:(?P<value>[^\s/\"'<>]{1,200})@(?=[\w\[])")
 _IS_WEB = re.compile(r"(?:https?|s?ftps?|wss?)\Z")
 
 _HINTS = (
@@ -50,6 +52,7 @@ _HINTS = (
 )
 _QUOTED = r"\"(?P<double>[^\"\n]{4,200})\"|'(?P<single>[^'\n]{4,200})'"
 _PLAIN = r"[\"'`“*]{0,2}(?P<plain>[^\s\"'`“”;<]{6,200})"
+_PLAIN_KEY = r"[\"'`“*]{0,2}(?P<plain>[a-z0-9+/_.~-]{20,200}={0,2})"
 _REST = re.compile(r"[^\s\"'`“”;<]*")
 _TRAILING = ".,;:?!~)]}…*"
 
@@ -76,7 +79,7 @@ def find_secrets(path: str, text: str) -> list[SecretFinding]:
     folded = fold(text)
     found = list(_by_place(path, folded.text))
     if _prefilter().search(folded.text):
-        for detect in (_private_keys, _tokens, _logins, _passwords, _keys):
+        for detect in (_private_keys, _tokens, _contexts, _logins, _passwords, _keys):
             found += detect(folded.text)
     kept: list[SecretFinding] = []
     end = 0
@@ -103,16 +106,22 @@ def _private_keys(text: str) -> Iterator[_Span]:
 
 def _tokens(text: str) -> Iterator[_Span]:
     for token in tokens():
+        if not token.hint.search(text):
+            continue
         for match in token.pattern.finditer(text):
             start, end = match.span("value" if "value" in match.re.groupindex else 0)
-            if _is_token(match, text[start:end], needs_random=token.needs_random):
+            has_header = "header" in match.re.groupindex
+            if is_jwt_header(match["header"]) if has_header else not is_placeholder(text[start:end]):
                 yield "secret-token", start, end, token.kind
 
 
-def _is_token(match: re.Match[str], value: str, *, needs_random: bool) -> bool:
-    if "header" in match.re.groupindex:
-        return is_jwt_header(match["header"])
-    return is_random(value) if needs_random else not is_placeholder(value)
+def _contexts(text: str) -> Iterator[_Span]:
+    small = _small(text)
+    for context in contexts():
+        for words_before in context.before.finditer(small):
+            match = context.value.match(text, words_before.end())
+            if match and is_random(match["value"]):
+                yield "secret-token", *match.span("value"), context.kind
 
 
 def _logins(text: str) -> Iterator[_Span]:
@@ -124,30 +133,35 @@ def _logins(text: str) -> Iterator[_Span]:
 
 
 def _passwords(text: str) -> Iterator[_Span]:
-    place = 0
-    while match := _assignment("password", "password_short").search(text, place):
+    place, small, assignment = 0, _small(text), _assignment(_PLAIN, "password", "password_short")
+    while match := assignment.search(small, place):
         group = match.lastgroup or "plain"
-        value = match[group].rstrip(_TRAILING) if group == "plain" else match[group]
-        is_assigned = group != "plain" or "=" in match["connector"]
-        place = match.start(group)
-        if is_password(value, assigned=is_assigned):
-            end = place + len(value)
-            if group == "plain" and match.end() - place == _MAX_VALUE:
-                end = place = _end_of_word(text, match.end())
+        place, end = match.span(group)
+        is_cut = end - place == _MAX_VALUE
+        if group == "plain":
+            end = place + len(text[place:end].rstrip(_TRAILING))
+        if is_password(text[place:end], assigned=group != "plain" or "=" in match["connector"]):
+            end = _end_of_word(text, match.end()) if is_cut else end
+            yield "secret-password", place, end, "a password"
             place = end
-            yield "secret-password", match.start(group), end, "a password"
 
 
 def _keys(text: str) -> Iterator[_Span]:
-    place = 0
-    while match := _assignment("key").search(text, place):
-        group = match.lastgroup or "plain"
-        value = match[group].rstrip(_TRAILING)
-        place = match.start(group)
-        if len(value) >= _MIN_KEY and is_random(value):
-            end = _end_of_word(text, match.end()) if match.end() - place == _MAX_VALUE else place + len(value)
-            yield "secret-key", match.start(group), end, "a key that looks random"
+    place, small, assignment = 0, _small(text), _assignment(_PLAIN_KEY, "key")
+    while match := assignment.search(small, place):
+        place, end = match.span(match.lastgroup or "plain")
+        is_cut = end - place >= _MAX_VALUE
+        end = place + len(text[place:end].rstrip(_TRAILING))
+        if end - place >= _MIN_KEY and is_random(text[place:end]):
+            end = _end_of_word(text, match.end()) if is_cut else end
+            yield "secret-key", place, end, "a key that looks random"
             place = end
+
+
+def _small(text: str) -> str:
+    """The text in small letters, each in its place."""
+    small = text.lower()
+    return small if len(small) == len(text) else "".join(c if len(c.lower()) > 1 else c.lower() for c in text)
 
 
 def _by_place(path: str, text: str) -> Iterator[_Span]:
@@ -185,9 +199,12 @@ def _names(*lists: str) -> re.Pattern[str]:
 
 
 @cache
-def _assignment(long: str, short: str = "") -> re.Pattern[str]:
-    """A word of the lists, up to four more ("mật khẩu wifi của em là"), a connector, and the value."""
-    word = any_of(words(long)) + (rf"|(?<![^\W_])(?:{any_of(words(short))})" if short else "")
+def _assignment(plain: str, *lists: str) -> re.Pattern[str]:
+    """A word of the lists, up to four more ("mật khẩu wifi của em là"), a connector and the value, in small letters."""
+    long = any_of(word for name in lists if not name.endswith("short") for word in words(name))
+    # A short one begins where a word begins; said after the letters, so that the search skips to these.
+    short = [word for name in lists if name.endswith("short") for word in words(name)]
+    word = "|".join([long, *(rf"{each}(?<![^\W_]{each})" for each in short)])
     gap = r"[\"'`\])*]{0,3}(?:[ _]{1,2}[^\s\d:=,.;!?\"'()]{1,12}){0,4}?\s{0,3}"
     connector = rf"(?P<connector>(?<=\s)(?:{any_of(words('connectors'))})(?:\s?:|(?=\s))|:=|={{1,2}}>?|:)"
-    return re.compile(rf"(?:{word}){gap}{connector}\s{{0,3}}(?:{_QUOTED}|{_PLAIN})", re.IGNORECASE)
+    return re.compile(rf"(?:{word}){gap}{connector}\s{{0,3}}(?:{_QUOTED}|{plain})")

@@ -17,6 +17,8 @@ _MIN_ENTROPY, _MIN_HEX_ENTROPY, _MIN_MIXED_ENTROPY = 3.5, 3.0, 3.8
 that text of one case also needs a long run without a sign."""
 _LONG_RUN = 16
 _MIN_PASSWORD = 6
+_MAX_PIN = 12
+_NAME_OF_ONE = re.compile("pass|pwd|secret", re.IGNORECASE)
 
 _RUN = re.compile(r"[A-Za-z0-9]+")
 _HEX = re.compile(r"[0-9a-fA-F-]+\Z")
@@ -72,15 +74,14 @@ def is_password(value: str, *, assigned: bool) -> bool:
         value: without quotes and without the sentence's signs at its end.
         assigned: whether it was written in quotes or right after an equals sign, as in code and configurations.
     """
-    if len(value) < _MIN_PASSWORD or _is_other(value):
-        return False
-    if value.isdigit():
-        return len(value) <= 12
     head = value[:_LOOKED_AT]
     has_digit, has_letter = any(c.isdigit() for c in head), any(c.isalpha() for c in head)
-    if (has_digit and (has_letter or assigned)) or _INNER_SIGN.search(head):
-        return True
-    return assigned and bool(_INNER_CAPITAL.search(head)) and not any(word in value.casefold() for word in ("pass", "pwd", "secret"))
+    if value.isdigit():
+        is_like_one = len(value) <= _MAX_PIN
+    else:
+        is_like_one = (has_digit and (has_letter or assigned)) or bool(_INNER_SIGN.search(head))
+        is_like_one = is_like_one or (assigned and bool(_INNER_CAPITAL.search(head)) and not _NAME_OF_ONE.search(value))
+    return is_like_one and len(value) >= _MIN_PASSWORD and not _is_other(value)
 
 
 def _is_other(value: str) -> bool:

@@ -14,34 +14,58 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A secret that is known by its form, or by the words before it."""
+    """A secret that is known by its form."""
 
     kind: str
     """With its article: "a GitHub token"."""
+    hint: re.Pattern[str]
+    """Matches in every text with such a token, and is quickly said no by."""
     pattern: re.Pattern[str]
-    """Its group ``value``, or without one the whole match, is the secret."""
-    needs_random: bool = False
-    """Whether the form alone says too little."""
+    """Its group ``value``, or without one the whole match, is the secret; a group ``header`` must decode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A secret whose form says too little without the words before it."""
+
+    kind: str
+    before: re.Pattern[str]
+    """The words, in small letters."""
+    value: re.Pattern[str]
+    """Matches from the words' end to the secret, its group ``value``."""
 
 
 @cache
 def tokens() -> tuple[Token, ...]:
-    """All tokens, those with a form of their own first."""
-    table = secrets_table()
-    found = [
+    """All secrets with a form of their own."""
+    return tuple(
         # Neither end lies in a longer word; the signs count at the left only, where a sentence can't have put them.
-        Token(entry["kind"], re.compile(rf"(?<![A-Za-z0-9_-])(?:{entry['pattern']})(?![A-Za-z0-9])"))
-        for entry in table["token"]
-    ]
-    for entry in table["context"]:
-        value = rf"(?<![A-Za-z0-9/+_-])(?P<value>{entry['value']})(?![A-Za-z0-9/+=_-])"
-        found.append(Token(entry["kind"], re.compile(rf"(?i:{entry['before']})[^\n]{{0,40}}?[:=\s\"'`]{value}"), needs_random=True))
-    return tuple(found)
+        Token(
+            entry["kind"],
+            re.compile(entry["hint"]),
+            re.compile(rf"(?<![A-Za-z0-9_-])(?:{entry['pattern']})(?![A-Za-z0-9])"),
+        )
+        for entry in secrets_table()["token"]
+    )
+
+
+@cache
+def contexts() -> tuple[Context, ...]:
+    """All secrets that are known by the words before them."""
+    left, right = "(?<![A-Za-z0-9/+_-])", "(?![A-Za-z0-9/+=_-])"
+    return tuple(
+        Context(
+            entry["kind"],
+            re.compile(entry["before"]),
+            re.compile(rf"[^\n]{{0,40}}?[:=\s\"'`]{left}(?P<value>{entry['value']}){right}"),
+        )
+        for entry in secrets_table()["context"]
+    )
 
 
 @cache
 def hints() -> str:
-    """The pattern that every text with a token matches: it costs a comparison a character."""
+    """The pattern that every text with a token matches."""
     return "|".join(entry["hint"] for entry in secrets_table()["token"])
 
 
