@@ -11,6 +11,7 @@ _SCOPES = {
     "file": "the file as a whole",
     "labels": "the label values of the file (with `--task`)",
     "golden": "training rows against the task's golden rows (in `loren train`)",
+    "approvals": "the approvals file (with `--approvals`, or `data.approvals`)",
 }
 
 _RULES_HEAD = """\
@@ -21,7 +22,8 @@ _RULES_HEAD = """\
 
 In the examples `<FF>` is the byte 0xFF, `<a*1000>` is `a` a thousand times, and a line that ends with `<n=1..9>` stands for nine
 such lines, with 1 to 9 in place of `<n>`. Where a rule needs a task, the task's targets are objects of two keys: `topic`, its
-label, is `"a"` or `"b"`, and `reply` is a text that is not empty.
+label, is `"a"` or `"b"`, and `reply` is a text that is not empty. Where a rule is about approvals, the tables of an approvals file
+follow the rows, and `ROW` stands for the digest of the row, which the JSON report prints as `row`.
 """
 
 

@@ -14,6 +14,7 @@ import click
 from loren.cli.output import Format, format_option
 
 if TYPE_CHECKING:
+    from loren.data.approvals import Approvals
     from loren.data.report import CheckReport
     from loren.data.rules import Issue, Rule
     from loren.task.definition import Task
@@ -26,6 +27,9 @@ EXIT_BROKEN = 3
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--task", "task_folder", type=click.Path(path_type=Path), help="Judge targets and label counts by this task too.")
 @click.option(
+    "--approvals", "approvals_file", type=click.Path(path_type=Path), help="Issues that someone answers for, one by one (TOML)."
+)
+@click.option(
     "--tokens", "config", type=click.Path(path_type=Path), metavar="CONFIG", help="Measure rows in tokens, as CONFIG trains."
 )
 @click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
@@ -34,6 +38,7 @@ EXIT_BROKEN = 3
 def command(
     file: Path | None,
     task_folder: Path | None,
+    approvals_file: Path | None,
     config: Path | None,
     show_row: int | None,
     explain: str | None,
@@ -58,15 +63,16 @@ def command(
     from loren.data.check import check_file
 
     task = _load_task(task_folder)
-    report = check_file(file, task)
+    approvals = _load_approvals(approvals_file)
+    report = check_file(file, task, approvals=approvals)
     if config is not None and not report.errors:
         from loren.cli.tokens import RowTokens
 
-        rows = RowTokens(file, task, config)
+        rows = RowTokens(file, task, config, approvals)
         report.tokens = rows.statistics()
         if show_row is not None:
             click.echo(rows.show(show_row), err=output_format == "json")
-    following = _next_command(report, task_folder, config)
+    following = _next_command(report, task_folder, config, approvals_file)
     if output_format == "json":
         if reconfigure := getattr(sys.stdout, "reconfigure", None):
             reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal is
@@ -86,6 +92,14 @@ def _load_task(folder: Path | None) -> Task | None:
     return load_task(folder)
 
 
+def _load_approvals(file: Path | None) -> Approvals | None:
+    if file is None:
+        return None
+    from loren.data.approvals import load_approvals
+
+    return load_approvals(file)
+
+
 def _print_text(report: CheckReport, following: str) -> None:
     """The report for people: what was read, the issues by rule, the verdict, the next command."""
     _say(f"{report.file}: {report.rows} row(s), sha256 {report.sha256[:12]}", bold=True)
@@ -101,6 +115,14 @@ def _print_text(report: CheckReport, following: str) -> None:
 
         for line in token_lines(report.tokens):
             _say(line)
+    _print_issues(report)
+    _say("")
+    _say(_verdict(report), color="red" if report.errors else "green")
+    _say(f"next: {following}")
+
+
+def _print_issues(report: CheckReport) -> None:
+    """The first issues of each rule, then those that are approved."""
     for rule, issues, count in _by_rule(report):
         _say("")
         _say(f"{rule.severity} {rule.id} {rule.name}: {count} issue(s)", color="red" if rule.severity == "error" else "yellow")
@@ -110,9 +132,11 @@ def _print_text(report: CheckReport, following: str) -> None:
         if count > len(issues):
             _say(f"  ... and {count - len(issues)} more; --format json lists all")
         _say(f"  hint: {rule.hint}")
-    _say("")
-    _say(_verdict(report), color="red" if report.errors else "green")
-    _say(f"next: {following}")
+    for id_, first in report.approved.first.items():
+        _say("")
+        _say(f"approved {id_}: {report.approved.counts[id_]} issue(s) that someone answers for")
+        for issue in first:
+            _say(f"  line {issue.line} {issue.path}: {issue.message}")
 
 
 def _by_rule(report: CheckReport) -> Iterator[tuple[Rule, list[Issue], int]]:
@@ -131,12 +155,12 @@ def _shown_labels(values: Mapping[str, int]) -> list[tuple[str, int]]:
 def _verdict(report: CheckReport) -> str:
     if report.errors:
         return f"broken: {report.errors} error(s), {report.warnings} warning(s)"
-    if report.warnings:
-        return f"clean: no error, {report.warnings} warning(s)"
-    return "clean"
+    rest = [f"{report.warnings} warning(s)"] if report.warnings else []
+    rest += [f"{len(report.approved)} approved issue(s)"] if len(report.approved) else []
+    return f"clean: no error, {', '.join(rest)}" if rest else "clean"
 
 
-def _next_command(report: CheckReport, task: Path | None, config: Path | None) -> str:
+def _next_command(report: CheckReport, task: Path | None, config: Path | None, approvals: Path | None) -> str:
     """The command that a person runs next: train a clean file, understand the most frequent error of a broken one."""
     errors = [entry for entry in report.by_rule() if entry["severity"] == "error"]
     if errors:
@@ -144,7 +168,8 @@ def _next_command(report: CheckReport, task: Path | None, config: Path | None) -
     if config is not None:
         return f"loren train {shlex.quote(str(config))}"
     variables = {"DATA_PATH": report.file, **({"TASK": str(task)} if task else {})}
-    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train"])
+    chosen = [f"--set data.approvals={shlex.quote(str(approvals))}"] if approvals else []
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train", *chosen])
 
 
 def _explain(wanted: str) -> None:

@@ -13,6 +13,7 @@ import click
 from loren.errors import ConfigError
 
 if TYPE_CHECKING:
+    from loren.data.approvals import Approvals
     from loren.models.chat import Rendered
     from loren.runs.files import Json
     from loren.task.definition import Task
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class RowTokens:
     """The rows of a clean file as the tokens that a configuration's base model would be trained on."""
 
-    def __init__(self, file: Path, task: Task | None, config: Path) -> None:
+    def __init__(self, file: Path, task: Task | None, config: Path, approvals: Approvals | None = None) -> None:
         """Render every row.
 
         Raises:
@@ -44,7 +45,7 @@ class RowTokens:
         system_prompt = task.system_prompt if task and task.system_in_training else ""
         self._rows = render_rows(
             ChatRenderer(self._tokenizer, self._config.base_model),
-            load_rows(file, task).rows,
+            load_rows(file, task, approvals=approvals).rows,
             system_prompt=system_prompt,
             file=file.name,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loren.data.approvals import Approvals, ApprovalUse
 from loren.data.contract import Contract, Verdict
 from loren.data.label_count import LabelCount
 from loren.data.reader import LineReader
@@ -23,7 +24,12 @@ MIN_ROWS = 10
 
 
 def check_file(
-    path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS, on_row: Callable[[Row], None] | None = None
+    path: Path,
+    task: Task | None = None,
+    *,
+    minimum_rows: int = MIN_ROWS,
+    on_row: Callable[[Row], None] | None = None,
+    approvals: Approvals | None = None,
 ) -> CheckReport:
     """Check a JSONL file against the data contract.
 
@@ -32,6 +38,7 @@ def check_file(
         task: with a task, targets and label values are judged too.
         minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
         on_row: called with every row that breaks no error-level rule, in order.
+        approvals: issues that someone answers for; they are counted apart.
 
     Returns:
         The report, which holds every issue.
@@ -42,8 +49,9 @@ def check_file(
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
-    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels)
-    contract = Contract(task)
+    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, ApprovalUse(approvals))
+    contract = Contract(task, approvals)
+    report.approvals_sha256 = approvals.sha256 if approvals else ""
     try:
         with path.open("rb") as stream:
             reader = LineReader(stream)
@@ -72,4 +80,6 @@ def _add(report: CheckReport, verdict: Verdict, line: int) -> None:
     report.rows += 1
     report.object_targets += verdict.object_target
     for breach in verdict.breaches:
-        report.issues.append(issue(breach, line))
+        report.issues.append(issue(breach, line, verdict.row_id))
+    for breach in verdict.approved:
+        report.approved.append(issue(breach, line, verdict.row_id))

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Severity: TypeAlias = Literal["error", "warning"]
-Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden"]
+Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden", "approvals"]
+
+_APPROVABLE = ("D3", "D4", "D6")
+"""Families whose issues a person may answer for; the others make a row unfit to learn from, or a figure untrue."""
 
 
 class Breach(NamedTuple):
@@ -63,15 +67,25 @@ class Breaches:
     def __iter__(self) -> Iterator[Breach]:
         """Yield those that were kept, then one for the rest of each rule, which says how many there are."""
         yield from self._kept
+        kept = Counter(breach.rule for breach in self._kept)
         for rule, count in self._counts.items():
-            if count > MAX_BREACHES:
-                yield Breach(rule, "", f"and {count - MAX_BREACHES} more of this kind in the line")
+            if count > kept[rule]:
+                yield Breach(rule, "", f"and {count - kept[rule]} more of this kind in the line")
+
+    def take(self, wanted: Callable[[Breach], bool]) -> list[Breach]:
+        """Take out those that are wanted; of those that were only counted, none is."""
+        taken = [breach for breach in self._kept if wanted(breach)]
+        if taken:
+            self._kept = [breach for breach in self._kept if breach not in taken]
+            for breach in taken:
+                self._counts[breach.rule] -= 1
+        return taken
 
     @property
     def has_error(self) -> bool:
         """Whether one of them makes the row unfit, rather than doubtful."""
         rules = all_rules()
-        return any(rules[rule].severity == "error" for rule in self._counts)
+        return any(count and rules[rule].severity == "error" for rule, count in self._counts.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +96,7 @@ class Rule:
     name: str
     severity: Severity
     scope: Scope
-    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows."""
+    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows; approvals."""
     hint: str
     """How to mend it, in a phrase."""
     explanation: str
@@ -106,9 +120,11 @@ class Issue:
     message: str
     hint: str
     span: tuple[int, int] | None = None
+    row: str = ""
+    """Hex digest of the row's messages, where the issue can be approved."""
 
     def to_json(self) -> dict[str, Any]:
-        """The form in the JSON report; ``span`` only where there is one."""
+        """The form in the JSON report; ``span`` and ``row`` only where there are such."""
         value: dict[str, Any] = {
             "line": self.line,
             "rule": self.rule,
@@ -119,6 +135,8 @@ class Issue:
         }
         if self.span is not None:
             value["span"] = list(self.span)
+        if self.row:
+            value["row"] = self.row
         return value
 
 
@@ -140,10 +158,16 @@ def find_rule(name_or_id: str) -> Rule | None:
     return next((rule for rule in all_rules().values() if wanted in {rule.id.casefold(), rule.name}), None)
 
 
-def issue(breach: Breach, line: int) -> Issue:
-    """The issue that a breach is at its line."""
+def is_approvable(rule: Rule) -> bool:
+    """Whether issues of a rule can be approved, each by itself (``approvals.py``)."""
+    return rule.id.startswith(_APPROVABLE) and rule.scope == "line"
+
+
+def issue(breach: Breach, line: int, row: str = "") -> Issue:
+    """The issue that a breach is at its line; ``row`` is the digest of its row, where that is known."""
     rule = all_rules()[breach.rule]
-    return Issue(line, rule.id, rule.severity, breach.path, breach.message, rule.hint, breach.span)
+    row = row if is_approvable(rule) and breach.path else ""
+    return Issue(line, rule.id, rule.severity, breach.path, breach.message, rule.hint, breach.span, row)
 
 
 def expand_example(example: str) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from loren.data.approvals import load_approvals
 from loren.data.check import check_file
 from loren.data.load import load_rows
 from loren.data.rules import MAX_BREACHES, Breach, Breaches, Rule, all_rules, expand_example, find_rule
@@ -37,10 +38,23 @@ def broken_rules(rule: Rule, example: str, task: Task, folder: Path) -> set[str]
         folder.joinpath("golden.jsonl").write_bytes(golden)
         rows = [load_rows(path, minimum_rows=0).rows for path in (file, folder / "golden.jsonl")]
         return {problem.rule for problem in golden_leaks(*rows)}
+    if rule.scope == "approvals":
+        return broken_approvals(body, file)
     file.write_bytes(body)
     with_task = task if rule.scope in {"target", "labels"} else None
     report = check_file(file, with_task, minimum_rows=10 if rule.scope in {"file", "labels"} else 0)
     return {issue.rule for issue in report.issues}
+
+
+def broken_approvals(body: bytes, file: Path) -> set[str]:
+    """Ids that rows followed by approvals break, but that of the approved rule, which is an error again."""
+    row, _, tables = body.partition(b"[[approval]]")
+    file.write_bytes(row)
+    digest = next((issue.row for issue in check_file(file, minimum_rows=0).issues), "0" * 64)
+    approvals = file.with_name("approvals.toml")
+    approvals.write_bytes(b"[[approval]]" + tables.replace(b"ROW", digest.encode()))
+    report = check_file(file, minimum_rows=1, approvals=load_approvals(approvals))
+    return {issue.rule for issue in report.issues} - {"D302"}
 
 
 @pytest.mark.parametrize("rule", all_rules().values(), ids=lambda rule: f"{rule.id}-{rule.name}")
@@ -71,6 +85,8 @@ def test_ids_never_change_their_meaning() -> None:
         "D113": "roles-alternate", "D114": "last-not-assistant", "D115": "user-not-first", "D116": "weight-invalid",
         "D117": "nothing-to-learn", "D118": "group-id", "D119": "unknown-row-key", "D120": "unknown-message-key",
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
+        "D401": "secret-token", "D402": "secret-private-key", "D403": "secret-login", "D404": "secret-password", "D405": "secret-key",
+        "D811": "approval-ended", "D812": "approval-unused",
         "D501": "golden-question", "D502": "golden-situation", "D901": "too-few-rows", "D902": "label-too-rare",
     }.items()  # fmt: skip
 

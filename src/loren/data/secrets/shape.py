@@ -13,8 +13,8 @@ from loren.data.secrets.table import words
 _MIN_DISTINCT = 6
 """A token that is written with fewer characters, or mostly with one, is drawn, not made: ghp_xxxxxxxx."""
 _MIN_ENTROPY, _MIN_HEX_ENTROPY, _MIN_MIXED_ENTROPY = 3.5, 3.0, 3.8
-"""Bits a character. Random hex of 32 characters has 3.5 on average and seldom less than 3.0; words joined by signs reach 3.5 too, so
-that text of one case also needs a long run without a sign."""
+"""Bits a character. Random hex has 3.5 on average and seldom less than 3.0; words joined by signs reach 3.5 too, so that a text of
+one case also needs a long run without a sign."""
 _LONG_RUN = 16
 _MIN_PASSWORD = 6
 _MAX_PIN = 12
