@@ -120,7 +120,8 @@ def test_what_was_only_counted_is_not_approved(tmp_path: Path) -> None:
 
 
 GOOD = {
-    "row": '"' + "a" * 64 + '"', "path": '"/messages/0/content"', "rule": '"D302"', "who": '"Lan, owner"', "why": '"our own number"',
+    "row": '"' + "a" * 64 + '"', "path": '"/messages/0/content"', "rule": '"D302"', "who": '"Lan, owner"',
+    "why": '"our own number"',
     "until": "2030-01-01",
 }  # fmt: skip
 
@@ -128,10 +129,12 @@ GOOD = {
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("row", '"abc"'), ("row", "1"), ("row", '"*"'), ("path", '"*"'), ("path", '""'), ("path", "[]"), ("rule", '"*"'), ("rule", '"D004"'),
+        ("row", '"abc"'), ("row", "1"), ("row", '"*"'), ("path", '"*"'), ("path", '""'), ("path", "[]"), ("rule", '"*"'), ("rule",
+        '"D004"'),
         ("rule", '"D101"'), ("rule", '"D203"'), ("rule", '"D501"'), ("rule", '"D901"'), ("rule", '"D811"'), ("rule", '"pii-phone"'),
         ("who", '""'), ("who", "3"), ("why", '"  "'), ("why", f'"{HOTLINE} is ours"'), ("why", '"mật khẩu: Lan@1995"'),
-        ("until", '"2030-01-01"'), ("until", "2030-01-01T00:00:00"), ("until", "0"), ("value", '"x"'), ("digest", '"x"'), ("who", None),
+        ("until", '"2030-01-01"'), ("until", "2030-01-01T00:00:00"), ("until", "0"), ("value", '"x"'), ("digest", '"x"'),
+        ("who", None),
         ("until", None), ("row", None), ("0912 345 678", '"x"'),
     ],
 )  # fmt: skip

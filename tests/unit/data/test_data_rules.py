@@ -85,8 +85,8 @@ def test_ids_never_change_their_meaning() -> None:
         "D113": "roles-alternate", "D114": "last-not-assistant", "D115": "user-not-first", "D116": "weight-invalid",
         "D117": "nothing-to-learn", "D118": "group-id", "D119": "unknown-row-key", "D120": "unknown-message-key",
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
-        "D401": "secret-token", "D402": "secret-private-key", "D403": "secret-login", "D404": "secret-password", "D405": "secret-key",
-        "D811": "approval-ended", "D812": "approval-unused",
+        "D401": "secret-token", "D402": "secret-private-key", "D403": "secret-login", "D404": "secret-password",
+        "D405": "secret-key", "D811": "approval-ended", "D812": "approval-unused",
         "D501": "golden-question", "D502": "golden-situation", "D901": "too-few-rows", "D902": "label-too-rare",
     }.items()  # fmt: skip
 

@@ -192,11 +192,15 @@ def password(make: Maker) -> str:
 @pytest.mark.parametrize(
     "frame",
     [
-        "password: {}", "Password = {}", "password={}", 'password="{}"', "PASSWORD: '{}'", "db_password: {}", "userPassword={}", "passwd: {}",
+        "password: {}", "Password = {}", "password={}", 'password="{}"', "PASSWORD: '{}'", "db_password: {}", "userPassword={}",
+        "passwd: {}",
         "pwd={}", "pass: {}", "pass wifi là {} nha", "pass là {}", "pw: {}", "my password is {}, please help", "Passphrase: {}",
-        "Mật khẩu: {}", "mật khẩu của em là {}", "mật khẩu đăng nhập là: {}.", "mật khẩu wifi nhà em = {}", "MẬT KHẨU: {}", "mat khau: {}",
-        "mat khau la {}", "matkhau={}", "mk: {}", "tk lan mk là {}", "MK: {}", "Mật khẩu cũ: {}, mật khẩu mới quên rồi", "Mật khẩu:\n{}",
-        "mã PIN là {}", "Server=db;User Id=sa;Password={};Encrypt=true", 'x {{"password": "{}"}} y', "mật khẩu: **{}**", "https://a.vn?password={}",
+        "Mật khẩu: {}", "mật khẩu của em là {}", "mật khẩu đăng nhập là: {}.", "mật khẩu wifi nhà em = {}", "MẬT KHẨU: {}",
+        "mat khau: {}",
+        "mat khau la {}", "matkhau={}", "mk: {}", "tk lan mk là {}", "MK: {}", "Mật khẩu cũ: {}, mật khẩu mới quên rồi",
+        "Mật khẩu:\n{}",
+        "mã PIN là {}", "Server=db;User Id=sa;Password={};Encrypt=true", 'x {{"password": "{}"}} y', "mật khẩu: **{}**",
+        "https://a.vn?password={}",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
@@ -228,8 +232,10 @@ def random_keys(make: Maker) -> list[str]:
 @pytest.mark.parametrize(
     "frame",
     [
-        "api_key={}", "API key: {}", "apiKey: '{}'", "x-api-key: {}", "secret: {}", "client_secret={}", "SECRET_KEY = \"{}\"", "token: {}",
-        "access_token={}", "refresh token là {}", "khóa API là {}", "khoá api: {}", "khóa bí mật: {}", "private key = {}", "signing-key: {}",
+        "api_key={}", "API key: {}", "apiKey: '{}'", "x-api-key: {}", "secret: {}", "client_secret={}", "SECRET_KEY = \"{}\"",
+        "token: {}",
+        "access_token={}", "refresh token là {}", "khóa API là {}", "khoá api: {}", "khóa bí mật: {}", "private key = {}",
+        "signing-key: {}",
         "Access key: {}", "ACCESS_KEY={}", "encryptionKey={}", "MA BI MAT: khoa bi mat: {}", "auth_token => {}",
     ],
 )  # fmt: skip
@@ -307,9 +313,12 @@ def test_disguise_hides_nothing() -> None:
 
 
 HOSTILE = [
-    "a", "eyJ", "eyJ-", "-eyJhbGci.", "sk-", "-sk-", "ghp_", " ghp_a", "://a:", "://:", "x://a:b@", "password", "password=", "password: ",
-    "mật khẩu ", "mật khẩu là ", "mk ", "token ", "token=", "secret: a1", "api key ", "aws ", "aws=", "bearer ", "twilio=", "-----BEGIN ",
-    "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\n" + "A" * 64 + "\n", "AKIA", "SG.", "a.", "abcdef.", "M" + "a" * 24 + ".",
+    "a", "eyJ", "eyJ-", "-eyJhbGci.", "sk-", "-sk-", "ghp_", " ghp_a", "://a:", "://:", "x://a:b@", "password", "password=",
+    "password: ",
+    "mật khẩu ", "mật khẩu là ", "mk ", "token ", "token=", "secret: a1", "api key ", "aws ", "aws=", "bearer ", "twilio=",
+    "-----BEGIN ",
+    "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\n" + "A" * 64 + "\n", "AKIA", "SG.", "a.", "abcdef.",
+    "M" + "a" * 24 + ".",
     "AccountKey=", "12345678:AA", "xoxb-1-", "'", "password='", 'password="', "pass_", "=", "a1B2", "hooks.slack.com/services/A",
 ]  # fmt: skip
 

@@ -91,6 +91,8 @@ def _merge(text: str, replaced: Sequence[Replacement], found: Sequence[_Finding]
         start, end = (
             _original(place, replaced, starts, is_end=is_end) for place, is_end in ((finding.start, False), (finding.end, True))
         )
+        if text[start] == "(" and ")" not in text[start:end]:
+            start += 1  # "(+84 912...)": the sentence's bracket
         if new and start < new[-1].end:
             start = new.pop().start
         new.append(Replacement(start, end, finding.rule, placeholders.of(finding.rule, text[start:end])))
