@@ -129,7 +129,7 @@ def test_no_temporary_file_holds_one_while_a_command_runs(room: tuple[Path, dict
     source, kept = folder / "rows.jsonl", folder / "kept"
     kept.mkdir()
     write_canaries(source)
-    source.write_bytes((source.read_bytes() + b"\n") * 150)
+    source.write_bytes((source.read_bytes() + b"\n") * 12)
     code = (
         "import sys, tempfile, loren.data.report as report\n"
         "from loren.__main__ import main\n"
