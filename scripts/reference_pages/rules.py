@@ -36,7 +36,8 @@ _ENGLISH = _Page(
 
 In the examples `<FF>` is the byte 0xFF, `<a*1000>` is `a` a thousand times, and a line that ends with `<n=1..9>` stands for nine
 such lines, with 1 to 9 in place of `<n>`. Where a rule needs a task, the task's targets are objects of two keys: `topic`, its
-label, is `"a"` or `"b"`, and `reply` is a text that is not empty.
+label, is `"a"` or `"b"`, and `reply` is a text that is not empty. Where a rule is about approvals, the tables of an approvals file
+follow the rows, and `ROW` stands for the digest of the row, which the JSON report prints as `row`.
 """,
     columns="| id | name | severity |",
     severities={"error": "error", "warning": "warning"},
@@ -47,6 +48,7 @@ label, is `"a"` or `"b"`, and `reply` is a text that is not empty.
         "file": "the file as a whole",
         "labels": "the label values of the file (with `--task`)",
         "tokens": "rows as tokens of a base model (with `--tokens`)",
+        "approvals": "the approvals file (with `--approvals`, or `data.approvals`)",
         "golden": "training rows against the task's golden rows (in `loren train`)",
         "release": "the `DATASET.toml` beside the file (with `--release`)",
     },
@@ -67,7 +69,8 @@ _VIETNAMESE = _Page(
 
 Trong các ví dụ, `<FF>` là byte 0xFF, `<a*1000>` là một nghìn chữ `a`, và dòng kết thúc bằng `<n=1..9>` là chín dòng như vậy, với 1
 đến 9 thay cho `<n>`. Với những luật cần task, câu trả lời mẫu là đối tượng có hai khóa: `topic`, tức nhãn, là `"a"` hoặc `"b"`, và
-`reply` là một văn bản không trống.
+`reply` là một văn bản không trống. Với những luật về phê duyệt, các bảng của tệp phê duyệt đứng sau các dòng dữ liệu, và `ROW` thay
+cho mã băm của dòng, được báo cáo JSON in ra ở khóa `row`.
 """,
     columns="| mã | tên | mức |",
     severities={"error": "lỗi", "warning": "cảnh báo"},
@@ -78,6 +81,7 @@ Trong các ví dụ, `<FF>` là byte 0xFF, `<a*1000>` là một nghìn chữ `a`
         "file": "cả tệp",
         "labels": "các giá trị nhãn trong tệp (với `--task`)",
         "tokens": "các dòng tính theo token của mô hình nền (với `--tokens`)",
+        "approvals": "tệp phê duyệt (với `--approvals`, hoặc `data.approvals`)",
         "golden": "dòng huấn luyện so với dòng golden của task (trong `loren train`)",
         "release": "tệp `DATASET.toml` nằm cạnh dữ liệu (với `--release`)",
     },

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import click
 
 if TYPE_CHECKING:
+    from loren.data.approvals import Approvals
     from loren.data.report import CheckReport
     from loren.data.rules import Language
     from loren.task.definition import Task
@@ -22,6 +23,9 @@ ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
 @click.command()
 @click.argument("files", metavar="[FILE]...", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--task", "task_folder", type=click.Path(path_type=Path), help="Judge targets and label counts by this task too.")
+@click.option(
+    "--approvals", "approvals_file", type=click.Path(path_type=Path), help="Issues that someone answers for, one by one (TOML)."
+)
 @click.option(
     "--tokens", "config", type=click.Path(path_type=Path), metavar="CONFIG", help="Measure rows in tokens, as CONFIG trains."
 )
@@ -51,6 +55,7 @@ ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
 def command(
     files: tuple[Path, ...],
     task_folder: Path | None,
+    approvals_file: Path | None,
     config: Path | None,
     show_row: int | None,
     release: bool,
@@ -90,21 +95,22 @@ def command(
     from loren.data.check import check_file
 
     task = _load_task(task_folder)
-    report = check_file(file, task, release=release or croissant_file is not None)
+    approvals = _load_approvals(approvals_file)
+    report = check_file(file, task, release=release or croissant_file is not None, approvals=approvals)
     if config is not None and not report.errors:
-        _add_tokens(report, file, task, config, show_row)
+        _add_tokens(report, (file, task, config, approvals), show_row)
     if croissant_file is not None and not report.errors:
         _write_croissant(report, file, croissant_file)
-    _print(report, output_format, _next_command(report, task_folder, config))
+    _print(report, output_format, _next_command(report, task_folder, config, approvals_file))
     if report.errors:
         raise click.exceptions.Exit(EXIT_BROKEN)
 
 
-def _add_tokens(report: CheckReport, file: Path, task: Task | None, config: Path, show_row: int | None) -> None:
-    """Measure the rows as CONFIG trains them; show one where that was asked for."""
+def _add_tokens(report: CheckReport, measured: tuple[Path, Task | None, Path, Approvals | None], show_row: int | None) -> None:
+    """Measure the rows as a configuration trains them; show one where that was asked for."""
     from loren.cli.tokens import RowTokens
 
-    rows = RowTokens(file, task, config)
+    rows = RowTokens(*measured)
     report.tokens = rows.statistics()
     for found in rows.issues():
         report.issues.append(found)
@@ -142,6 +148,14 @@ def _load_task(folder: Path | None) -> Task | None:
     return load_task(folder)
 
 
+def _load_approvals(file: Path | None) -> Approvals | None:
+    if file is None:
+        return None
+    from loren.data.approvals import load_approvals
+
+    return load_approvals(file)
+
+
 def _print(report: CheckReport, output_format: ReportFormat, following: str) -> None:
     """The report on stdout; with a format for machines, verdict and next command on stderr."""
     from loren.cli.check_text import print_report, verdict
@@ -175,7 +189,7 @@ def _write_croissant(report: CheckReport, file: Path, out: Path) -> None:
         click.echo(f"wrote {out}", err=True)
 
 
-def _next_command(report: CheckReport, task: Path | None, config: Path | None) -> str:
+def _next_command(report: CheckReport, task: Path | None, config: Path | None, approvals: Path | None) -> str:
     """The command that a person runs next: train a clean file, understand the most frequent error of a broken one."""
     errors = [entry for entry in report.by_rule() if entry["severity"] == "error"]
     if errors:
@@ -183,4 +197,5 @@ def _next_command(report: CheckReport, task: Path | None, config: Path | None) -
     if config is not None:
         return f"loren train {shlex.quote(str(config))}"
     variables = {"DATA_PATH": report.file, **({"TASK": str(task)} if task else {})}
-    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train"])
+    chosen = [f"--set data.approvals={shlex.quote(str(approvals))}"] if approvals else []
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train", *chosen])

@@ -19,6 +19,7 @@ MANY_RULES = 8
 """When more rules than this are broken, each is shown with fewer places, and a table at the end lists them."""
 _PLACES = {"error": 5, "warning": 2}
 _PLACES_OF_MANY = {"error": 3, "warning": 1}
+_APPROVED_PLACES = 5
 _RANGES = 6
 """Ranges of lines that are named for one place."""
 
@@ -37,6 +38,11 @@ def print_report(report: CheckReport, following: str) -> None:
         _say("")
         for entry in sorted(entries, key=lambda entry: (entry["severity"], -entry["issues"])):
             _say(f"  {entry['issues']:>9,}  {entry['severity']:<7}  {entry['rule']} {entry['name']}")
+    for id_, held in report.approved.first.items():
+        _say("")
+        _say(f"approved {id_}: {report.approved.counts[id_]} issue(s) that someone answers for")
+        for issue in held[:_APPROVED_PLACES]:
+            _say(f"  line {issue.line} {issue.path}: {issue.message}")
     _say("")
     _say(verdict(report), color="red" if report.errors else "green")
     _say(f"next: {following}")
@@ -46,9 +52,9 @@ def verdict(report: CheckReport) -> str:
     """One line: clean or broken, and how many issues there are."""
     if report.errors:
         return f"broken: {report.errors} error(s), {report.warnings} warning(s)"
-    if report.warnings:
-        return f"clean: no error, {report.warnings} warning(s)"
-    return "clean"
+    rest = [f"{report.warnings} warning(s)"] if report.warnings else []
+    rest += [f"{len(report.approved)} approved issue(s)"] if len(report.approved) else []
+    return f"clean: no error, {', '.join(rest)}" if rest else "clean"
 
 
 def _facts(report: CheckReport) -> Iterator[str]:

@@ -13,6 +13,7 @@ import click
 from loren.errors import ConfigError
 
 if TYPE_CHECKING:
+    from loren.data.approvals import Approvals
     from loren.data.rules import Issue
     from loren.models.chat import Rendered
     from loren.runs.files import Json
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class RowTokens:
     """The rows of a clean file as the tokens that a configuration's base model would be trained on."""
 
-    def __init__(self, file: Path, task: Task | None, config: Path) -> None:
+    def __init__(self, file: Path, task: Task | None, config: Path, approvals: Approvals | None = None) -> None:
         """Render every row.
 
         Raises:
@@ -45,7 +46,7 @@ class RowTokens:
         system_prompt = task.system_prompt if task and task.system_in_training else ""
         self._rows = render_rows(
             ChatRenderer(self._tokenizer, self._config.base_model),
-            load_rows(file, task).rows,
+            load_rows(file, task, approvals=approvals).rows,
             system_prompt=system_prompt,
             file=file.name,
         )

@@ -15,6 +15,8 @@ class DataConfig(Section):
 
     path: Path = Field(default=Path("data/train.jsonl"), strict=False)
     """The JSONL file of conversations, relative to the configuration file."""
+    approvals: Path | None = Field(default=None, strict=False)
+    """TOML file of approved issues of the training file (D811 in docs/reference/rules.md), relative to the configuration file."""
     eval_ratio: float = Field(default=0.1, gt=0, lt=1)
     """Share of each label stratum's groups that goes to validation (at least one group a stratum)."""
     test_ratio: float = Field(default=0.0, ge=0, lt=1)

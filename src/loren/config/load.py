@@ -21,7 +21,7 @@ from loren.config.run import RunConfig
 from loren.errors import ConfigError, Problem
 
 MAX_CONFIG_BYTES = 1024 * 1024
-_PATH_KEYS = ("task", "output_dir", "data.path")
+_PATH_KEYS = ("task", "output_dir", "data.path", "data.approvals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,5 +189,8 @@ def _absolute_paths(config: RunConfig, base: Path) -> RunConfig:
     local = root / config.base_model
     if config.base_model.startswith((".", "/", "~")) or config.base_model.endswith(".gguf") or local.is_dir():
         updates["base_model"] = str(local if not config.base_model.startswith("~") else Path(config.base_model).expanduser())
-    updates["data"] = config.data.model_copy(update={"path": root / config.data.path})
+    data: dict[str, object] = {"path": root / config.data.path}
+    if config.data.approvals is not None:
+        data["approvals"] = root / config.data.approvals
+    updates["data"] = config.data.model_copy(update=data)
     return config.model_copy(update=updates)

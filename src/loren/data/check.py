@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loren.data.approvals import Approvals, ApprovalUse
 from loren.data.contract import Contract, Verdict
 from loren.data.label_count import LabelCount
 from loren.data.quality.surveys import quality_surveys
@@ -30,6 +31,7 @@ def check_file(
     minimum_rows: int = MIN_ROWS,
     on_row: Callable[[Row], None] | None = None,
     release: bool = False,
+    approvals: Approvals | None = None,
 ) -> CheckReport:
     """Check a JSONL file against the data contract.
 
@@ -39,6 +41,7 @@ def check_file(
         minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
         on_row: called with every row that breaks no error-level rule, in order.
         release: the dataset's card beside the file is judged too.
+        approvals: issues that someone answers for; they are counted apart.
 
     Returns:
         The report, which holds every issue.
@@ -49,8 +52,9 @@ def check_file(
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
-    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, *quality_surveys(task))
-    contract = Contract(task)
+    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, *quality_surveys(task), ApprovalUse(approvals))
+    contract = Contract(task, approvals)
+    report.approvals_sha256 = approvals.sha256 if approvals else ""
     report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))
     report.scopes = _scopes(task, file_rules=minimum_rows > 0, release=release)
     try:
@@ -103,4 +107,6 @@ def _add(report: CheckReport, verdict: Verdict, line: int, raised: frozenset[str
     report.rows += 1
     report.object_targets += verdict.object_target
     for breach in verdict.breaches:
-        report.issues.append(issue(breach, line, raised))
+        report.issues.append(issue(breach, line, raised, row=verdict.row_id))
+    for breach in verdict.approved:
+        report.approved.append(issue(breach, line, raised, row=verdict.row_id))

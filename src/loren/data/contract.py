@@ -16,11 +16,12 @@ from loren.data.decode import decode_line
 from loren.data.quality.row import NO_TRAITS, Traits, judge
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
-from loren.data.rules import Breach, Breaches, raised_rules
+from loren.data.rules import Breach, Breaches, all_rules, is_approvable, raised_rules
 from loren.data.target import Target, decoded, read_target, texts_in
 from loren.data.text_checks import TEXT_CHECKS
 
 if TYPE_CHECKING:
+    from loren.data.approvals import Approvals, Met
     from loren.task.definition import Task
 
 
@@ -37,13 +38,20 @@ class Verdict:
     """Whether the target was an object, which the row holds as canonical JSON text."""
     traits: Traits = NO_TRAITS
     """What the rules of quality over the file need of the row."""
+    row_id: str = ""
+    """``Row.id``, where a breach can be approved."""
+    approved: list[Breach] = field(default_factory=list[Breach])
+    """Breaches that someone answers for: they are not among ``breaches``."""
+    met: tuple[Met, ...] = ()
+    """Approvals that the row met, ended ones too."""
 
 
 class Contract:
     """The rules, with or without a task."""
 
-    def __init__(self, task: Task | None = None) -> None:
+    def __init__(self, task: Task | None = None, approvals: Approvals | None = None) -> None:
         self._task = task
+        self._approvals = approvals
         self._object_target = task is not None and task.is_json
         self.raised = raised_rules(task.raised if task else ())
         """The rules, by name, whose breaches are errors because the task says so."""
@@ -73,9 +81,25 @@ class Contract:
                     breaches.extend(check.find(path, text))
         verdict.traits, found = judge(conversation, target, texts, joined, self._task)
         breaches.extend(found)
+        if len(breaches):
+            self._approve(verdict, conversation, target)
         if with_row and not breaches.has_error(self.raised):
             verdict.row = _row(line.number, conversation, target)
         return verdict
+
+    def _approve(self, verdict: Verdict, conversation: Conversation, target: Target | None) -> None:
+        """Name the row where a breach can be approved, and take out what is."""
+        rules = all_rules()
+        names = [breach for breach in verdict.breaches if breach.path and is_approvable(rules[breach.rule])]
+        if not names or any(rules[b.rule].severity == "error" and not is_approvable(rules[b.rule]) for b in verdict.breaches):
+            return
+        row_id = verdict.row_id = _row(0, conversation, target).id
+        if self._approvals is None:
+            return
+        answers = {(b.path, b.rule): self._approvals.meets(row_id, b.path, rules[b.rule].id) for b in names}
+        verdict.met = tuple(dict.fromkeys(met for met in answers.values() if met is not None))
+        open_or_ended = {name for name, met in answers.items() if met is None or met.has_ended}
+        verdict.approved = verdict.breaches.take(lambda b: (b.path, b.rule) in answers and (b.path, b.rule) not in open_or_ended)
 
 
 def _texts(conversation: Conversation, target: Target | None) -> Iterator[tuple[str, str]]:

@@ -96,6 +96,10 @@ class CheckReport:
     """Ids of the rules whose warnings are errors because the task says so."""
     dataset: Mapping[str, Any] | None = None
     """The dataset's card, of a file that is to be released."""
+    approved: IssueLog = field(default_factory=IssueLog)
+    """Issues that an approvals file answers for: neither errors nor warnings, and shown all the same."""
+    approvals_sha256: str = ""
+    """Of the approvals file; empty without one."""
     tokens: Mapping[str, Any] | None = None
     """Token statistics, where a base model was given."""
 
@@ -111,18 +115,21 @@ class CheckReport:
 
     def to_json(self) -> dict[str, Any]:
         """The whole report as one value; :meth:`write_json` writes the same without holding it."""
-        return {**self._head(), "issues": list(self.issues.json_values()), "tokens": self.tokens}
+        lists = {"issues": list(self.issues.json_values()), "approved_issues": list(self.approved.json_values())}
+        return {**self._head(), **lists, "tokens": self.tokens}
 
     def write_json(self, out: TextIO) -> None:
         """Write the report as JSON, one issue a line."""
         head = json.dumps(self._head(), ensure_ascii=False, indent=2)
-        out.write(head.removesuffix("\n}") + ',\n  "issues": [')
-        separator = "\n    "
-        for value in self.issues.json_values():
-            out.write(separator + json.dumps(value, ensure_ascii=False))
-            separator = ",\n    "
-        tail = "" if separator == "\n    " else "\n  "
-        out.write(f'{tail}],\n  "tokens": {json.dumps(self.tokens, ensure_ascii=False, allow_nan=False)}\n}}\n')
+        out.write(head.removesuffix("\n}"))
+        for name, log in (("issues", self.issues), ("approved_issues", self.approved)):
+            out.write(f',\n  "{name}": [')
+            separator = "\n    "
+            for value in log.json_values():
+                out.write(separator + json.dumps(value, ensure_ascii=False))
+                separator = ",\n    "
+            out.write("]" if separator == "\n    " else "\n  ]")
+        out.write(f',\n  "tokens": {json.dumps(self.tokens, ensure_ascii=False, allow_nan=False)}\n}}\n')
 
     def by_rule(self) -> list[dict[str, Any]]:
         """Each rule that was broken, with its number of issues; errors first, then by id."""
@@ -140,6 +147,8 @@ class CheckReport:
             "blank_lines": self.blank_lines,
             "errors": self.errors,
             "warnings": self.warnings,
+            "approved": len(self.approved),
+            "approvals_sha256": self.approvals_sha256,
             "object_targets": self.object_targets,
             "labels": {pointer: dict(values) for pointer, values in self.labels.items()},
             "raised": list(self.raised),

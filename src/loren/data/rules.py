@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,8 +19,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from loren.errors import ConfigError, Problem
 
 Severity: TypeAlias = Literal["error", "warning"]
-Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden", "tokens", "release"]
+Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden", "tokens", "approvals", "release"]
 Language: TypeAlias = Literal["en", "vi"]
+
+_APPROVABLE = ("D3", "D4", "D6")
+"""Families whose issues a person may answer for; the others make a row unfit to learn from, or a figure untrue."""
 
 
 class Breach(NamedTuple):
@@ -67,14 +71,24 @@ class Breaches:
     def __iter__(self) -> Iterator[Breach]:
         """Yield those that were kept, then one for the rest of each rule, which says how many there are."""
         yield from self._kept
+        kept = Counter(breach.rule for breach in self._kept)
         for rule, count in self._counts.items():
-            if count > MAX_BREACHES:
-                yield Breach(rule, "", f"and {count - MAX_BREACHES} more of this kind in the line")
+            if count > kept[rule]:
+                yield Breach(rule, "", f"and {count - kept[rule]} more of this kind in the line")
+
+    def take(self, wanted: Callable[[Breach], bool]) -> list[Breach]:
+        """Take out those that are wanted; of those that were only counted, none is."""
+        taken = [breach for breach in self._kept if wanted(breach)]
+        if taken:
+            self._kept = [breach for breach in self._kept if breach not in taken]
+            for breach in taken:
+                self._counts[breach.rule] -= 1
+        return taken
 
     def has_error(self, raised: frozenset[str] = frozenset()) -> bool:
         """Whether one of them makes the row unfit, rather than doubtful; those of the rules in ``raised`` do."""
         rules = all_rules()
-        return any(rule in raised or rules[rule].severity == "error" for rule in self._counts)
+        return any(count and (rule in raised or rules[rule].severity == "error") for rule, count in self._counts.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +100,7 @@ class Rule:
     severity: Severity
     scope: Scope
     """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows; its tokens (needs
-    a base model); the dataset card of a file that is to be released."""
+    a base model); approvals; the dataset card of a file that is to be released."""
     hint: str
     """How to mend it, in a phrase."""
     explanation: str
@@ -110,9 +124,11 @@ class Issue:
     message: str
     hint: str
     span: tuple[int, int] | None = None
+    row: str = ""
+    """Hex digest of the row's messages, where the issue can be approved."""
 
     def to_json(self) -> dict[str, Any]:
-        """The form in the JSON report; ``span`` only where there is one."""
+        """The form in the JSON report; ``span`` and ``row`` only where there are such."""
         value: dict[str, Any] = {
             "line": self.line,
             "rule": self.rule,
@@ -123,6 +139,8 @@ class Issue:
         }
         if self.span is not None:
             value["span"] = list(self.span)
+        if self.row:
+            value["row"] = self.row
         return value
 
 
@@ -188,11 +206,24 @@ def raised_rules(names: Iterable[str]) -> frozenset[str]:
     return frozenset(rule.name for rule in found.values() if rule is not None)
 
 
-def issue(breach: Breach, line: int, raised: frozenset[str] = frozenset()) -> Issue:
-    """The issue that a breach is at its line; of a rule in ``raised`` it is an error."""
+def is_approvable(rule: Rule) -> bool:
+    """Whether issues of a rule can be approved, each by itself (``approvals.py``)."""
+    return rule.id.startswith(_APPROVABLE) and rule.scope == "line"
+
+
+def issue(breach: Breach, line: int, raised: frozenset[str] = frozenset(), *, row: str = "") -> Issue:
+    """The issue that a breach is at its line.
+
+    Args:
+        breach: what breaks a rule.
+        line: 1-based; 0 for the file as a whole.
+        raised: rules, by name, whose warnings are errors.
+        row: digest of the row, where that is known; kept where the issue can be approved.
+    """
     rule = all_rules()[breach.rule]
     severity = "error" if rule.name in raised else rule.severity
-    return Issue(line, rule.id, severity, breach.path, breach.message, rule.hint, breach.span)
+    row = row if is_approvable(rule) and breach.path else ""
+    return Issue(line, rule.id, severity, breach.path, breach.message, rule.hint, breach.span, row)
 
 
 def expand_example(example: str) -> bytes:

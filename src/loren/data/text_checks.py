@@ -13,6 +13,7 @@ from loren.data.pii import find_pii, may_hold_pii
 from loren.data.quality.characters import UNUSUAL, find_characters
 from loren.data.quality.markup import find_markup
 from loren.data.rules import Breach
+from loren.data.secrets.find import may_hold_secret, secret_breaches
 
 
 class TextCheck(NamedTuple):
@@ -43,5 +44,9 @@ def _may_be_unusual(text: str) -> bool:
     return bool(UNUSUAL.search(text))
 
 
-TEXT_CHECKS = (TextCheck(may_hold_pii, _pii), TextCheck(_may_be_unusual, _unusual))
+TEXT_CHECKS = (
+    TextCheck(may_hold_pii, _pii),
+    TextCheck(may_hold_secret, secret_breaches),
+    TextCheck(_may_be_unusual, _unusual),
+)
 """In this order."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+from loren.data.approvals import load_approvals
 from loren.data.check import check_file
 from loren.data.load import load_rows
 from loren.data.rules import MAX_BREACHES, Breach, Breaches, Rule, all_rules, expand_example, find_rule, issue
@@ -45,6 +46,8 @@ def broken_rules(rule: Rule, example: str, task: Task, folder: Path) -> set[str]
         return {problem.rule for problem in golden_leaks(*rows)}
     if rule.scope == "release":
         return broken_by_card(body.decode(), folder)
+    if rule.scope == "approvals":
+        return broken_approvals(body, file)
     file.write_bytes(body)
     if rule.scope == "tokens":
         return over_length(file, over_length="error" if rule.severity == "error" else "drop")
@@ -76,6 +79,17 @@ def renderer() -> ChatRenderer:
     return ChatRenderer(train_tokenizer(), "tiny")
 
 
+def broken_approvals(body: bytes, file: Path) -> set[str]:
+    """Ids that rows followed by approvals break, but that of the approved rule, which is an error again."""
+    row, _, tables = body.partition(b"[[approval]]")
+    file.write_bytes(row)
+    digest = next((issue.row for issue in check_file(file, minimum_rows=0).issues), "0" * 64)
+    approvals = file.with_name("approvals.toml")
+    approvals.write_bytes(b"[[approval]]" + tables.replace(b"ROW", digest.encode()))
+    report = check_file(file, minimum_rows=1, approvals=load_approvals(approvals))
+    return {issue.rule for issue in report.issues} - {"D302"}
+
+
 @pytest.mark.parametrize("rule", all_rules().values(), ids=lambda rule: f"{rule.id}-{rule.name}")
 def test_examples_do_what_they_say(rule: Rule, task: Task, tmp_path: Path) -> None:
     assert broken_rules(rule, rule.breaks, task, tmp_path) == {rule.id}
@@ -104,6 +118,8 @@ def test_ids_never_change_their_meaning() -> None:
         "D113": "roles-alternate", "D114": "last-not-assistant", "D115": "user-not-first", "D116": "weight-invalid",
         "D117": "nothing-to-learn", "D118": "group-id", "D119": "unknown-row-key", "D120": "unknown-message-key",
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
+        "D401": "secret-token", "D402": "secret-private-key", "D403": "secret-login", "D404": "secret-password",
+        "D405": "secret-key", "D811": "approval-ended", "D812": "approval-unused",
         "D501": "golden-question", "D502": "golden-situation", "D601": "same-reply", "D602": "many-refusals",
         "D603": "language-switch", "D604": "reply-language", "D605": "language-mix",
         "D606": "mojibake", "D607": "replacement-character", "D608": "legacy-encoding", "D609": "not-nfc",

@@ -107,7 +107,7 @@ def judge(
         if facts.MAY_STATE.search(said.last) and (task is None or not task.wording.file.numbers.units):
             breaches.extend(_facts(said))
         if task is not None and target is not None:
-            breaches.extend(_task_wording(said, task))
+            breaches.extend(_task_wording(said, target, task))
     if len(conversation.turns) > MAX_MESSAGES:
         breaches.append(
             Breach("many-turns", "/messages", f"expected at most {MAX_MESSAGES} messages, found {len(conversation.turns)}")
@@ -246,10 +246,10 @@ def _facts(said: Said) -> Iterator[Breach]:
             )
 
 
-def _task_wording(said: Said, task: Task) -> Iterator[Breach]:
+def _task_wording(said: Said, target: Target, task: Task) -> Iterator[Breach]:
     """What the task's own rules say of the last reply: those that `loren sanity` will judge the model by."""
     path, reply = said.path, said.last
-    if "```" in reply and task.is_json:
+    if "```" in reply and task.is_json and target.value is not None:  # a target that stands in a fence has its own rule
         yield Breach("code-fence", path, "expected plain text, found a code fence in the reply")
     if len(reply) > MAX_REPLY_CHARACTERS:
         return
