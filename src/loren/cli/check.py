@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from loren.data.approvals import Approvals
     from loren.data.report import CheckReport
     from loren.data.rules import Language
+    from loren.data.similar.golden import GoldenIndex
     from loren.task.definition import Task
 
 EXIT_BROKEN = 3
@@ -40,6 +41,20 @@ ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
     metavar="OUT",
     help="Describe a clean dataset in OUT as Croissant JSON-LD; implies --release.",
 )
+@click.option(
+    "--against",
+    "golden_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="GOLDEN",
+    help="No row may be a copy of a row of this file, or share a situation, customer or conversation with it; repeatable.",
+)
+@click.option(
+    "--copies-limit",
+    type=click.IntRange(0),
+    metavar="QUESTIONS",
+    help="Look for copies in other words among up to so many different questions; 200000 unless told otherwise.",
+)
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
 @click.option(
     "--lang", "language", type=click.Choice(["en", "vi"]), help="With --explain: its language; by default the terminal's."
@@ -60,6 +75,8 @@ def command(
     show_row: int | None,
     release: bool,
     croissant_file: Path | None,
+    golden_files: tuple[Path, ...],
+    copies_limit: int | None,
     explain: str | None,
     language: Language | None,
     print_schema: bool,
@@ -96,7 +113,14 @@ def command(
 
     task = _load_task(task_folder)
     approvals = _load_approvals(approvals_file)
-    report = check_file(file, task, release=release or croissant_file is not None, approvals=approvals)
+    report = check_file(
+        file,
+        task,
+        approvals=approvals,
+        golden=_load_golden(golden_files, file),
+        copies_limit=copies_limit,
+        release=release or croissant_file is not None,
+    )
     if config is not None and not report.errors:
         _add_tokens(report, (file, task, config, approvals), show_row)
     if croissant_file is not None and not report.errors:
@@ -146,6 +170,21 @@ def _load_task(folder: Path | None) -> Task | None:
     from loren.task.definition import load_task
 
     return load_task(folder)
+
+
+def _load_golden(files: tuple[Path, ...], file: Path) -> GoldenIndex | None:
+    """The index of the golden files; None without any.
+
+    Raises:
+        click.UsageError: one of them is the file that is checked.
+    """
+    if not files:
+        return None
+    if any(golden.exists() and file.exists() and golden.samefile(file) for golden in files):
+        raise click.UsageError("--against: expected another file than the one that is checked: every row would be a leak")
+    from loren.data.load import read_golden
+
+    return read_golden(files)
 
 
 def _load_approvals(file: Path | None) -> Approvals | None:

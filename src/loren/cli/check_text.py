@@ -62,6 +62,8 @@ def _facts(report: CheckReport) -> Iterator[str]:
         yield f"{report.blank_lines} blank line(s) skipped"
     if report.object_targets:
         yield f"{report.object_targets} target(s) are objects: taken as their canonical JSON text"
+    if reason := report.duplicates.get("not_compared"):
+        yield f"copies in other words were not looked for: {reason}"
     for pointer, values in report.labels.items():
         counts = ", ".join(f"{value} {count}" for value, count in _shown_labels(values))
         yield f"rows by {pointer}: {counts or 'none could be read'}"

@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "init": "make a starter project that runs at once",
     "check": "check a training file against the data contract",
     "redact": "replace personal data and secrets by placeholders",
+    "diff": "what changed between two versions of a training file",
     "train": "check, split, train and save an adapter",
     "adopt": "make a run folder around an adapter from elsewhere",
     "generate": "answer prompts with a run's adapter or any model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,16 @@ from loren.data.approvals import Approvals, ApprovalUse
 from loren.data.contract import Contract, Verdict
 from loren.data.label_count import LabelCount
 from loren.data.quality.surveys import quality_surveys
-from loren.data.reader import LineReader
+from loren.data.reader import Line, LineReader
 from loren.data.report import CheckReport
 from loren.data.rows import Row
 from loren.data.rules import Scope, all_rules, issue
+from loren.data.similar.duplicates import COPIES_LIMIT, Duplicates, Reread
 from loren.data.survey import RowCount, Survey
 from loren.errors import ConfigError
 
 if TYPE_CHECKING:
+    from loren.data.similar.golden import GoldenIndex
     from loren.task.definition import Task
 
 MIN_ROWS = 10
@@ -32,6 +34,8 @@ def check_file(
     on_row: Callable[[Row], None] | None = None,
     release: bool = False,
     approvals: Approvals | None = None,
+    golden: GoldenIndex | None = None,
+    copies_limit: int | None = None,
 ) -> CheckReport:
     """Check a JSONL file against the data contract.
 
@@ -42,6 +46,8 @@ def check_file(
         on_row: called with every row that breaks no error-level rule, in order.
         release: the dataset's card beside the file is judged too.
         approvals: issues that someone answers for; they are counted apart.
+        golden: rows that the file may share nothing with.
+        copies_limit: different questions up to which copies in other words are looked for; None for the usual limit.
 
     Returns:
         The report, which holds every issue.
@@ -52,8 +58,9 @@ def check_file(
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
-    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, *quality_surveys(task), ApprovalUse(approvals))
-    contract = Contract(task, approvals)
+    duplicates = Duplicates(_reread(path), limit=COPIES_LIMIT if copies_limit is None else copies_limit)
+    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates, *quality_surveys(task), ApprovalUse(approvals))
+    contract = Contract(task, approvals, golden)
     report.approvals_sha256 = approvals.sha256 if approvals else ""
     report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))
     report.scopes = _scopes(task, file_rules=minimum_rows > 0, release=release)
@@ -78,6 +85,7 @@ def check_file(
         for survey in surveys:
             for line_number, breach in survey.breaches():
                 report.issues.append(issue(breach, line_number, contract.raised))
+        report.duplicates = duplicates.to_json()
     if release:
         _judge_card(report, path, contract.raised)
     return report
@@ -101,6 +109,18 @@ def _judge_card(report: CheckReport, path: Path, raised: frozenset[str]) -> None
     for breach in release_breaches(reading, path, report.sha256):
         report.issues.append(issue(breach, 0, raised))
     report.dataset = reading.card.model_dump(mode="json") if reading.card else None
+
+
+def _reread(path: Path) -> Reread | None:
+    """Reads the file once more; None for a pipe, which can be read once."""
+    if not path.is_file():
+        return None
+
+    def lines() -> Iterator[Line]:
+        with path.open("rb") as stream:
+            yield from LineReader(stream)
+
+    return lines
 
 
 def _add(report: CheckReport, verdict: Verdict, line: int, raised: frozenset[str]) -> None:

@@ -17,11 +17,14 @@ from loren.data.quality.row import NO_TRAITS, Traits, judge
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
 from loren.data.rules import Breach, Breaches, all_rules, is_approvable, raised_rules
+from loren.data.similar.forms import target_digest
+from loren.data.similar.question import asked_in, question_of
 from loren.data.target import Target, decoded, read_target, texts_in
 from loren.data.text_checks import TEXT_CHECKS
 
 if TYPE_CHECKING:
     from loren.data.approvals import Approvals, Met
+    from loren.data.similar.golden import GoldenIndex
     from loren.task.definition import Task
 
 
@@ -44,14 +47,18 @@ class Verdict:
     """Breaches that someone answers for: they are not among ``breaches``."""
     met: tuple[Met, ...] = ()
     """Approvals that the row met, ended ones too."""
+    digests: tuple[int, int] | None = None
+    """64 bits of the question and of the target, by which duplicates are found; None where there is no target."""
 
 
 class Contract:
     """The rules, with or without a task."""
 
-    def __init__(self, task: Task | None = None, approvals: Approvals | None = None) -> None:
+    def __init__(self, task: Task | None = None, approvals: Approvals | None = None, golden: GoldenIndex | None = None) -> None:
+        """With ``golden``, a row that shares something with a golden one breaks a rule."""
         self._task = task
         self._approvals = approvals
+        self._golden = golden
         self._object_target = task is not None and task.is_json
         self.raised = raised_rules(task.raised if task else ())
         """The rules, by name, whose breaches are errors because the task says so."""
@@ -73,6 +80,7 @@ class Contract:
             target = read_target(conversation.target, breaches, self._task)
             verdict.label = target.label
             verdict.object_target = isinstance(conversation.target.content, dict)
+            verdict.digests = question_of(conversation.turns).digest, target_digest(target.text)
         texts = list(_texts(conversation, target))
         joined = "\n".join([text for _, text in texts])
         for check in TEXT_CHECKS:
@@ -81,6 +89,9 @@ class Contract:
                     breaches.extend(check.find(path, text))
         verdict.traits, found = judge(conversation, target, texts, joined, self._task)
         breaches.extend(found)
+        if self._golden is not None:
+            asked = asked_in((turn.place, turn) for turn in conversation.turns)
+            breaches.extend(self._golden.leaks(asked, conversation.groups))
         if len(breaches):
             self._approve(verdict, conversation, target)
         if with_row and not breaches.has_error(self.raised):

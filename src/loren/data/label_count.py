@@ -50,7 +50,7 @@ class LabelCount:
             for value in listed or sorted(counts):
                 rows = counts[value]
                 if rows < MIN_LABEL_ROWS:
-                    shown = value if listed else _shown(value)
+                    shown = value if listed else shown_label(value)
                     need = f"expected at least {MIN_LABEL_ROWS} rows with {shown}, found {rows}"
                     yield 0, Breach("label-too-rare", pointer, f"{need}; {MIN_LABEL_ROWS - rows} more are needed")
 
@@ -61,7 +61,7 @@ class LabelCount:
             listed = self._listed.get(pointer) or ()
             shown = table[pointer] = dict.fromkeys(listed, 0)
             for value, rows in sorted(counts.items()):
-                name = value if value in listed else _shown(value)
+                name = value if value in listed else shown_label(value)
                 shown[name] = shown.get(name, 0) + rows
         return table
 
@@ -70,8 +70,8 @@ _OTHER = "other"
 """Stands for values that no schema lists, or that may be a customer's words; as JSON text no label value is equal to it."""
 
 
-def _shown(value: str) -> str:
-    """A label value that no schema lists: shown only where it looks like a name, for it is text from the file."""
+def shown_label(value: str) -> str:
+    """A label value that no schema lists, as JSON text: shown only where it looks like a name, for it is text from the file."""
     if value == _OTHER:
         return _OTHER
     text: object = json.loads(value)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from loren.data.check import MIN_ROWS, check_file
 from loren.data.report import CheckReport
 from loren.data.rows import Row
-from loren.data.split import golden_leaks
+from loren.data.similar.golden import GoldenIndex, golden_leaks
 from loren.errors import DataContractError, Problem
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def load_rows(
 
 
 def refuse_golden_rows(rows: Iterable[Row], task: Task | None, file: Path, *, hint: str) -> None:
-    """No golden question or situation of the task may be among rows that a model is trained on or chosen by.
+    """Nothing of the task's golden rows may be among rows that a model is trained on or chosen by.
 
     Args:
         rows: of the training file.
@@ -76,8 +76,18 @@ def refuse_golden_rows(rows: Iterable[Row], task: Task | None, file: Path, *, hi
     golden = load_rows(task.golden_path, task, minimum_rows=0)
     problems = golden_leaks(rows, golden.rows, file=file.name, golden_file=task.golden_path.name)
     if problems:
-        summary = f"{file}: {len(problems)} row(s) are golden questions or share their situation"
+        summary = f"{file}: {len(problems)} row(s) share something with golden rows"
         raise DataContractError(summary, problems=problems, hint=hint)
+
+
+def read_golden(paths: Iterable[Path]) -> GoldenIndex:
+    """The index of some golden files, whose rows are named by file name and line.
+
+    Raises:
+        ConfigError: one can't be read.
+        DataContractError: one breaks the contract: what it holds could not be compared.
+    """
+    return GoldenIndex([(path.name, load_rows(path, minimum_rows=0).rows) for path in paths])
 
 
 def _problems(path: Path, report: CheckReport) -> Iterator[Problem]:

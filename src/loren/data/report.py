@@ -102,6 +102,8 @@ class CheckReport:
     """Of the approvals file; empty without one."""
     tokens: Mapping[str, Any] | None = None
     """Token statistics, where a base model was given."""
+    duplicates: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How copies in other words were looked for; empty where the rules over the file are off."""
 
     @property
     def errors(self) -> int:
@@ -151,6 +153,7 @@ class CheckReport:
             "approvals_sha256": self.approvals_sha256,
             "object_targets": self.object_targets,
             "labels": {pointer: dict(values) for pointer, values in self.labels.items()},
+            "duplicates": dict(self.duplicates),
             "raised": list(self.raised),
             "rules": self.by_rule(),
             "dataset": self.dataset,

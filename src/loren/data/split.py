@@ -1,10 +1,11 @@
 """Rows -> train, validation and test, so that nothing that belongs together is separated. Pure.
 
-A *group* is a connected component of rows that are exact duplicates or have an equal ``situation``, ``customer`` or
-``conversation`` id. A group's *stratum* is the label that most of its rows have. Within a stratum the groups are put in the order
-of a keyed hash of (seed, group); validation takes the first of them, test the last. So the order of the file does not matter, and
-a row that is appended moves little: at most one other group of its stratum enters or leaves validation, at most one enters or
-leaves test, and none passes from one to the other. (If it ties together groups that were apart, those become one, too.)
+A *group* is a connected component of rows that ask the same (also in a near, digit-changed or diacritic-stripped copy), or that
+have an equal ``situation``, ``customer`` or ``conversation`` id. A group's *stratum* is the label that most of its rows have.
+Within a stratum the groups are put in the order of a keyed hash of (seed, group); validation takes the first of them, test the
+last. So the order of the file does not matter, and a row that is appended moves little: at most one other group of its stratum
+enters or leaves validation, at most one enters or leaves test, and none passes from one to the other. (If it ties together groups
+that were apart, those become one, too; and with it some wording may become that of most rows, which then makes no copies.)
 
 Test takes the other end of the order, not the groups right after validation's, for this reason only: there a new group at
 the front would push one group from validation into test, and another out of test.
@@ -13,13 +14,14 @@ the front would push one group from validation into test, and another out of tes
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from loren.data.rows import Row
+from loren.data.similar.forms import normalised
+from loren.data.similar.ties import ties
 from loren.errors import ConfigError, DataContractError, Problem
 from loren.provenance.digests import sha256_json
 from loren.runs.files import Json
@@ -134,52 +136,6 @@ def split_rows(rows: Sequence[Row], *, eval_ratio: float, test_ratio: float, see
     return Split(_by_line(train), _by_line(validation), _by_line(test), seed, eval_ratio, test_ratio, strata, ids)
 
 
-def normalised(text: str) -> str:
-    """The form in which two texts count as the same: NFC, no capitals, single spaces."""
-    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
-
-
-def golden_leaks(
-    train_rows: Iterable[Row], golden_rows: Iterable[Row], *, file: str = "train", golden_file: str = "golden"
-) -> list[Problem]:
-    """Each training row that holds a golden question or has a golden situation id.
-
-    A golden question of one user turn is looked for among all user turns of a row; one of several turns is compared with all
-    user turns of a row together. Texts are compared in their normalised form.
-
-    Args:
-        train_rows: rows that a model is trained on or chosen by: train and validation.
-        golden_rows: rows that it is judged by.
-        file: name of the training file, for the places.
-        golden_file: name of the golden file.
-
-    Returns:
-        A problem for each pair of lines, by line of the training file.
-    """
-    questions: dict[tuple[str, ...], int] = {}
-    situations: dict[str, int] = {}
-    for golden in golden_rows:
-        questions.setdefault(_user_turns(golden), golden.line)
-        if situation := golden.groups.get("situation"):
-            situations.setdefault(situation, golden.line)
-    problems: list[Problem] = []
-    for row in sorted(train_rows, key=lambda row: row.line):
-        turns = _user_turns(row)
-        lines = {questions[key] for key in (turns, *((turn,) for turn in turns)) if key in questions}
-        for line in sorted(lines):
-            message = f"expected no golden question in training data, found that of {golden_file}:{line}"
-            problems.append(Problem(f"{file}:{row.line}", message, "D501"))
-        line = situations.get(row.groups.get("situation", ""))
-        if line is not None:
-            message = f"expected no golden situation in training data, found the situation id of {golden_file}:{line}"
-            problems.append(Problem(f"{file}:{row.line}", message, "D502"))
-    return problems
-
-
-def _user_turns(row: Row) -> tuple[str, ...]:
-    return tuple(normalised(message.content) for message in row.messages if message.role == "user")
-
-
 def _groups(rows: Sequence[Row], seed: int) -> Iterator[Group]:
     parent = list(range(len(rows)))
 
@@ -194,6 +150,8 @@ def _groups(rows: Sequence[Row], seed: int) -> Iterator[Group]:
     for index, row_keys in enumerate(keys):
         for key in row_keys:
             parent[find(index)] = find(holder.setdefault(key, index))
+    for one, other in ties(rows):
+        parent[find(one)] = find(other)
     members: defaultdict[int, list[int]] = defaultdict(list)
     for index in range(len(rows)):
         members[find(index)].append(index)

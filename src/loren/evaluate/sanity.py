@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from loren.data.check import check_file
 from loren.data.load import load_rows
 from loren.data.rows import Message, Row
-from loren.data.split import golden_leaks
+from loren.data.similar.golden import golden_leaks
 from loren.errors import ConfigError, DataContractError, IntegrityError, PrerequisiteError
 from loren.evaluate.predict import Fetching, current_key, open_run, predict, run_values
 from loren.evaluate.prompts import load_prompts

@@ -12,7 +12,7 @@ import pytest
 
 from loren.config import load_config
 from loren.data.load import load_rows
-from loren.data.split import golden_leaks
+from loren.data.similar.golden import golden_leaks
 from loren.scoring.criteria import CRITERIA, Reply, applicable
 from loren.task.definition import load_task
 

@@ -74,7 +74,7 @@ def test_a_clean_file(tmp_path: Path) -> None:
 
 
 def test_issues_come_in_the_order_of_the_lines_with_all_keys(tmp_path: Path) -> None:
-    path = write(tmp_path, "", line("a"), "x", b"\xff", line("", extra=1), *(line("b") for _ in range(6)))
+    path = write(tmp_path, "", line("a"), "x", b"\xff", line("", extra=1), *(line(f"b{n}") for n in range(6)))
     report = check_file(path)
     value = written(report)
     assert places(report) == [(3, "D004", ""), (4, "D001", ""), (5, "D119", ""), (5, "D109", "/messages/0/content")]

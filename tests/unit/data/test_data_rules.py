@@ -15,7 +15,7 @@ from loren.data.approvals import load_approvals
 from loren.data.check import check_file
 from loren.data.load import load_rows
 from loren.data.rules import MAX_BREACHES, Breach, Breaches, Rule, all_rules, expand_example, find_rule, issue
-from loren.data.split import golden_leaks
+from loren.data.similar.golden import golden_leaks
 from loren.models.chat import ChatRenderer
 from loren.models.lengths import length_breaches, render_rows
 from loren.task.definition import Task, load_task
@@ -120,7 +120,10 @@ def test_ids_never_change_their_meaning() -> None:
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
         "D401": "secret-token", "D402": "secret-private-key", "D403": "secret-login", "D404": "secret-password",
         "D405": "secret-key", "D811": "approval-ended", "D812": "approval-unused",
-        "D501": "golden-question", "D502": "golden-situation", "D601": "same-reply", "D602": "many-refusals",
+        "D501": "golden-question", "D502": "golden-situation", "D503": "conflicting-targets", "D504": "conflicting-labels",
+        "D505": "duplicate-question", "D506": "diacritics-copy", "D507": "digits-copy", "D508": "near-copy",
+        "D509": "doubtful-label", "D510": "golden-diacritics", "D511": "golden-digits", "D512": "golden-near",
+        "D513": "golden-customer", "D514": "golden-conversation", "D601": "same-reply", "D602": "many-refusals",
         "D603": "language-switch", "D604": "reply-language", "D605": "language-mix",
         "D606": "mojibake", "D607": "replacement-character", "D608": "legacy-encoding", "D609": "not-nfc",
         "D610": "control-character", "D611": "hidden-character", "D612": "html", "D613": "code-fence", "D614": "reply-cut",

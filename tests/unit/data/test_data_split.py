@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loren.data.rows import Message, Row
-from loren.data.split import Split, golden_leaks, normalised, split_rows
+from loren.data.similar.forms import normalised
+from loren.data.similar.golden import golden_leaks
+from loren.data.split import Split, split_rows
 from loren.errors import ConfigError, DataContractError
 
 

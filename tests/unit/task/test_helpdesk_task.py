@@ -8,7 +8,8 @@ from pathlib import Path
 
 from loren.data.check import check_file
 from loren.data.load import load_rows
-from loren.data.split import golden_leaks, split_rows
+from loren.data.similar.golden import golden_leaks
+from loren.data.split import split_rows
 from loren.scoring.criteria import CRITERIA, Reply, applicable
 from loren.task.definition import load_task
 
