@@ -75,6 +75,22 @@ def decoded(content: str | dict[str, Any]) -> Json:
     return None
 
 
+def strings_in(value: Json, found: list[str]) -> None:
+    """Add the texts of a decoded value, which is at most ``MAX_DEPTH`` levels deep, to ``found``: those of :func:`texts_in`."""
+    if isinstance(value, str):
+        found.append(value)
+    elif isinstance(value, dict):
+        found.extend(value)
+        for item in value.values():
+            if type(item) is str:
+                found.append(item)
+            else:
+                strings_in(item, found)
+    elif isinstance(value, list):
+        for item in value:
+            strings_in(item, found)
+
+
 def texts_in(path: str, value: Json) -> Iterator[tuple[str, str]]:
     """Yield the texts of a decoded value with their pointers: its strings, and its keys at the pointer of their object."""
     for place, item, _ in walk(path, value):

@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
@@ -320,9 +320,19 @@ def _json_text(value: Json) -> str:
 
 def _label_text(value: Json, pointer: str) -> str:
     try:
-        return _json_text(pointer_get(value, pointer))
+        label = pointer_get(value, pointer)
     except KeyError:
         return ""
+    return _short_text(label) if isinstance(label, str) and len(label) <= _SHORT else _json_text(label)
+
+
+_SHORT = 64
+
+
+@lru_cache(maxsize=1024)
+def _short_text(label: str) -> str:
+    """Labels are few, and come again in every row."""
+    return _json_text(label)
 
 
 __all__ = ["SanityThresholds", "Task", "TaskFile", "load_task"]

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import jsonschema_rs
@@ -84,6 +85,7 @@ def canonical_json(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
 
 
+@lru_cache(maxsize=256)
 def pointer_tokens(pointer: str) -> tuple[str, ...]:
     """The keys and indices of a JSON pointer (RFC 6901).
 
@@ -148,6 +150,8 @@ class TargetSchema:
     def problems(self, value: Json) -> list[TargetProblem]:
         """Everything in ``value`` that breaks the schema (at most :data:`MAX_PROBLEMS`), in document order."""
         try:
+            if self._validator.is_valid(value):
+                return []
             errors = _first(MAX_PROBLEMS, self._validator.iter_errors(value))
         except ValueError:  # nested too deep, or holds what JSON can't
             return [TargetProblem("", f"expected a JSON value of at most {MAX_DEPTH} levels, found another")]
