@@ -30,6 +30,11 @@ EXIT_BROKEN = 3
 )
 @click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    help="How many judge the lines: 1 for a small file, else one a core; the report is the same.",
+)
 @format_option
 def command(
     file: Path | None,
@@ -37,6 +42,7 @@ def command(
     config: Path | None,
     show_row: int | None,
     explain: str | None,
+    processes: int | None,
     output_format: Format,
 ) -> None:
     """Check a training file against the data contract.
@@ -55,10 +61,8 @@ def command(
         raise click.UsageError("expected a FILE to check, or --explain RULE")
     if show_row is not None and config is None:
         raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
-    from loren.data.check import check_file
-
     task = _load_task(task_folder)
-    report = check_file(file, task)
+    report = _check(file, task, processes)
     if config is not None and not report.errors:
         from loren.cli.tokens import RowTokens
 
@@ -76,6 +80,15 @@ def command(
         _print_text(report, following)
     if report.errors:
         raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _check(file: Path, task: Task | None, processes: int | None) -> CheckReport:
+    from loren.cli.progress import ByteProgress
+    from loren.data.check import check_file
+    from loren.data.judge import usual_processes
+
+    with ByteProgress("checking", total=file.stat().st_size if file.is_file() else None) as progress:
+        return check_file(file, task, processes=processes or usual_processes(file), on_read=progress.update)
 
 
 def _load_task(folder: Path | None) -> Task | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loren.data.contract import Contract, Verdict
+from loren.data.judge import judge
 from loren.data.label_count import LabelCount
 from loren.data.reader import LineReader
 from loren.data.report import CheckReport
@@ -23,7 +24,13 @@ MIN_ROWS = 10
 
 
 def check_file(
-    path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS, on_row: Callable[[Row], None] | None = None
+    path: Path,
+    task: Task | None = None,
+    *,
+    minimum_rows: int = MIN_ROWS,
+    on_row: Callable[[Row], None] | None = None,
+    processes: int = 1,
+    on_read: Callable[[int], None] | None = None,
 ) -> CheckReport:
     """Check a JSONL file against the data contract.
 
@@ -32,12 +39,15 @@ def check_file(
         task: with a task, targets and label values are judged too.
         minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
         on_row: called with every row that breaks no error-level rule, in order.
+        processes: how many judge the lines; the report does not depend on it.
+        on_read: told the number of bytes read so far, about once a megabyte.
 
     Returns:
         The report, which holds every issue.
 
     Raises:
         ConfigError: there is no such file, or it can't be read.
+        PrerequisiteError: one of several processes died.
     """
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
@@ -46,12 +56,11 @@ def check_file(
     contract = Contract(task)
     try:
         with path.open("rb") as stream:
-            reader = LineReader(stream)
-            for line in reader:
-                verdict = contract.check(line, with_row=on_row is not None)
-                _add(report, verdict, line.number)
+            reader = LineReader(stream, on_read=on_read)
+            for line, verdict in judge(reader, contract, with_rows=on_row is not None, processes=processes):
+                _add(report, verdict, line)
                 for survey in surveys:
-                    survey.add(line.number, verdict)
+                    survey.add(line, verdict)
                 if on_row is not None and verdict.row is not None:
                     on_row(verdict.row)
     except OSError as error:
@@ -71,5 +80,6 @@ def check_file(
 def _add(report: CheckReport, verdict: Verdict, line: int) -> None:
     report.rows += 1
     report.object_targets += verdict.object_target
-    for breach in verdict.breaches:
-        report.issues.append(issue(breach, line))
+    if verdict.breaches:
+        for breach in verdict.breaches:
+            report.issues.append(issue(breach, line))

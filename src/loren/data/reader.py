@@ -44,7 +44,8 @@ class LineReader:
     ) -> None:
         """Read ``stream``; ``on_read`` is told how many bytes were read so far, often enough for a progress bar."""
         self._stream = stream
-        self._max_line_bytes = max_line_bytes
+        self.max_line_bytes = max_line_bytes
+        """A longer line is skipped."""
         self._on_read = on_read
         self._digest = hashlib.sha256()
         self.bytes_read = 0
@@ -60,7 +61,7 @@ class LineReader:
     def __iter__(self) -> Iterator[Line]:
         """Yield every line that is not blank."""
         for block in self.blocks():
-            for line in self.lines(block):
+            for line in lines_in(block, max_line_bytes=self.max_line_bytes):
                 if line.data is None or line.data.strip():
                     yield line
                 else:
@@ -84,24 +85,12 @@ class LineReader:
                 yield from _parts(Block(number, rest + chunk[: last + 1]))
                 number += chunk.count(b"\n")
                 rest = chunk[last + 1 :]
-            if len(rest) > self._max_line_bytes + 1:  # one more: it may be the \r of the line end
+            if len(rest) > self.max_line_bytes + 1:  # one more: it may be the \r of the line end
                 too_long, rest = True, b""
         if too_long:
             yield Block(number, None)
         elif rest:
             yield Block(number, rest)
-
-    def lines(self, block: Block) -> Iterator[Line]:
-        """Yield the lines of a block, the blank ones too."""
-        if block.data is None:
-            yield Line(block.number, None)
-            return
-        pieces = block.data.split(b"\n")
-        if not pieces[-1]:
-            pieces.pop()
-        for number, piece in enumerate(pieces, start=block.number):
-            data = piece[:-1] if piece.endswith(b"\r") else piece
-            yield Line(number, data if len(data) <= self._max_line_bytes else None)
 
     def _read(self) -> bytes:
         chunk = self._stream.read(_CHUNK_BYTES)
@@ -110,6 +99,19 @@ class LineReader:
         if self._on_read is not None:
             self._on_read(self.bytes_read)
         return chunk
+
+
+def lines_in(block: Block, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
+    """Yield the lines of a block, the blank ones too."""
+    if block.data is None:
+        yield Line(block.number, None)
+        return
+    pieces = block.data.split(b"\n")
+    if not pieces[-1]:
+        pieces.pop()
+    for number, piece in enumerate(pieces, start=block.number):
+        data = piece[:-1] if piece.endswith(b"\r") else piece
+        yield Line(number, data if len(data) <= max_line_bytes else None)
 
 
 def _parts(block: Block) -> Iterator[Block]:

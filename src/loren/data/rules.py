@@ -60,6 +60,13 @@ class Breaches:
         """How many were added."""
         return sum(self._counts.values())
 
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as plain tuples: verdicts cross process borders by the thousand."""
+        return (_unpack, ([tuple(breach) for breach in self._kept], self._counts))
+
     def __iter__(self) -> Iterator[Breach]:
         """Yield those that were kept, then one for the rest of each rule, which says how many there are."""
         yield from self._kept
@@ -70,8 +77,17 @@ class Breaches:
     @property
     def has_error(self) -> bool:
         """Whether one of them makes the row unfit, rather than doubtful."""
+        if not self._counts:
+            return False
         rules = all_rules()
         return any(rules[rule].severity == "error" for rule in self._counts)
+
+
+def _unpack(kept: list[tuple[Any, ...]], counts: dict[str, int]) -> Breaches:
+    breaches = Breaches()
+    breaches._kept = [Breach(*values) for values in kept]
+    breaches._counts = counts
+    return breaches
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,10 @@ class Task:
     target_schema: TargetSchema | None = field(default=None, repr=False)
     """The compiled schema."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the folder's name and its digest: the compiled schema can't be, and another process reads the same files."""
+        return (_load_again, (self.folder, self.digest))
+
     @property
     def sanity_path(self) -> Path:
         """The unseen prompts of `loren sanity`."""
@@ -215,6 +219,13 @@ def load_task(folder: Path) -> Task:
         digest=sha256_json({name: sha256_text(text) for name, text in texts.items() if text is not None}),
         target_schema=schema,
     )
+
+
+def _load_again(folder: Path, digest: str) -> Task:
+    task = load_task(folder)
+    if task.digest != digest:
+        raise ConfigError(f"{folder}: expected the task as it was a moment ago, found it changed", hint="run the command again")
+    return task
 
 
 def _read(folder: Path, name: str, problems: list[Problem]) -> str | None:
