@@ -7,19 +7,17 @@ A line passes through stages, and every stage that can run, does, so that a pers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loren.data.conversation import Conversation, Turn, read_conversation
 from loren.data.decode import decode_line
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
 from loren.data.rules import Breach, Breaches
-from loren.data.target import Target, decoded, read_target, strings_in, texts_in
+from loren.data.target import Target, decoded, read_target, texts_in
 from loren.data.text_checks import TEXT_CHECKS
 from loren.data.usual import read_usual
-from loren.runs.files import Json
 
 if TYPE_CHECKING:
     from loren.task.definition import Task
@@ -65,30 +63,27 @@ class Contract:
             target = read_target(conversation.target, breaches, self._task)
             verdict.label = target.label
             verdict.object_target = isinstance(conversation.target.content, dict)
-        values = [(path, _value(path, content, target)) for path, content in conversation.contents]
-        strings: list[str] = []
-        for _, content in values:
-            strings_in(content, strings)
-        joined = "\n".join(strings)
+        texts = _texts(conversation, target)
+        joined = "\n".join([text for _, text in texts])
         for check in TEXT_CHECKS:
             if check.may_find(joined):
-                for path, text in _texts(values):
+                for path, text in texts:
                     breaches.extend(check.find(path, text))
         if with_row and not breaches.has_error:
             verdict.row = _row(line.number, conversation, target)
         return verdict
 
 
-def _value(path: str, content: str | dict[str, Any], target: Target | None) -> Json:
-    """What the texts of a content are looked for in: its decoded value where it is JSON, else itself."""
-    value = target.value if target and path == target.path else decoded(content)
-    return value if isinstance(value, (dict, list, str)) else content
-
-
-def _texts(values: Iterable[tuple[str, Json]]) -> Iterator[tuple[str, str]]:
+def _texts(conversation: Conversation, target: Target | None) -> list[tuple[str, str]]:
     """Every text of the row with its pointer; of a content that is JSON, the decoded keys and strings."""
-    for path, value in values:
-        yield from texts_in(path, value)
+    texts: list[tuple[str, str]] = []
+    for path, content in conversation.contents:
+        value = target.value if target and path == target.path else decoded(content)
+        if isinstance(value, (dict, list, str)):
+            texts.extend(texts_in(path, value))
+        elif isinstance(content, str):
+            texts.append((path, content))
+    return texts
 
 
 def _row(line: int, conversation: Conversation, target: Target | None) -> Row:

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import fields
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loren.data.contract import Contract, Verdict
-from loren.data.reader import Block, LineReader, lines_in
+from loren.data.reader import MAX_BLOCK_LINES, MAX_LINE_BYTES, Block, Line, LineReader, lines_in
 from loren.data.rules import Breaches
 from loren.errors import PrerequisiteError
 
@@ -28,6 +28,7 @@ BIG_FILE_BYTES = 32 * 1024 * 1024
 """A smaller file is judged before other processes have started: that takes some 0.3 CPU seconds each."""
 MAX_PROCESSES = 8
 """So many are chosen at most; the process that reads and merges can't keep more of them busy."""
+_PORTION_BYTES = 1024 * 1024
 _BLOCKS_AHEAD = 2
 """Blocks for each process that are read ahead of the verdicts."""
 
@@ -42,11 +43,11 @@ def usual_processes(path: Path) -> int:
     return min(cores, MAX_PROCESSES) if size >= BIG_FILE_BYTES else 1
 
 
-def judge(reader: LineReader, contract: Contract, *, with_rows: bool, processes: int = 1) -> Iterator[tuple[int, Verdict]]:
+def judge(lines: Iterable[Line], contract: Contract, *, with_rows: bool, processes: int = 1) -> Iterator[tuple[int, Verdict]]:
     """Yield the number of every line that is not blank with its verdict, in order.
 
     Args:
-        reader: the lines; its count of blank lines is complete when the iteration is.
+        lines: a reader of lines, which may hand over whole blocks, or what else gives lines.
         contract: the rules.
         with_rows: whether verdicts hold the rows.
         processes: how many judge; 1 is this one.
@@ -55,8 +56,8 @@ def judge(reader: LineReader, contract: Contract, *, with_rows: bool, processes:
         PrerequisiteError: one of several processes died.
     """
     if processes > 1:
-        return _judge_in_processes(reader, contract, with_rows=with_rows, processes=processes)
-    return ((line.number, contract.check(line, with_row=with_rows)) for line in reader)
+        return _judge_in_processes(lines, contract, with_rows=with_rows, processes=processes)
+    return ((line.number, contract.check(line, with_row=with_rows)) for line in lines)
 
 
 class _Setup(NamedTuple):
@@ -68,7 +69,7 @@ class _Setup(NamedTuple):
 class _Judged(NamedTuple):
     """What is known about the lines of a block that are not blank."""
 
-    numbers: Sequence[int]
+    numbers: list[int]
     columns: list[tuple[Any, ...]]
     """Field by field of a verdict (but the breaches), the values of all lines."""
     breaches: dict[int, Breaches]
@@ -80,16 +81,34 @@ _COLUMNS = tuple(field.name for field in fields(Verdict) if field.name != "breac
 _columns_of = attrgetter(*_COLUMNS)
 
 
+def _work(lines: Iterable[Line]) -> Iterator[Block | list[Line]]:
+    """The lines in the portions that are handed out."""
+    if isinstance(lines, LineReader):
+        yield from lines.blocks()
+        return
+    portion: list[Line] = []
+    size = 0
+    for line in lines:
+        portion.append(line)
+        size += len(line.data or b"")
+        if len(portion) >= MAX_BLOCK_LINES or size >= _PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
 def _judge_in_processes(
-    reader: LineReader, contract: Contract, *, with_rows: bool, processes: int
+    lines: Iterable[Line], contract: Contract, *, with_rows: bool, processes: int
 ) -> Iterator[tuple[int, Verdict]]:
-    setup = _Setup(contract, with_rows, reader.max_line_bytes)
+    reader = lines if isinstance(lines, LineReader) else None
+    setup = _Setup(contract, with_rows, reader.max_line_bytes if reader else MAX_LINE_BYTES)
     # Spawned, not forked: a fork of a process with threads may hang.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start, (setup,))
     pending: deque[Future[_Judged]] = deque()
     try:
-        for block in reader.blocks():
-            pending.append(pool.submit(_judge_block, block))
+        for portion in _work(lines):
+            pending.append(pool.submit(_judge_portion, portion))
             if len(pending) > processes * _BLOCKS_AHEAD:
                 yield from _verdicts(pending.popleft().result(), reader)
         while pending:
@@ -103,8 +122,9 @@ def _judge_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _verdicts(judged: _Judged, reader: LineReader) -> Iterator[tuple[int, Verdict]]:
-    reader.blank_lines += judged.blank_lines
+def _verdicts(judged: _Judged, reader: LineReader | None) -> Iterator[tuple[int, Verdict]]:
+    if reader is not None:
+        reader.blank_lines += judged.blank_lines
     breaches = judged.breaches
     for place, (number, values) in enumerate(zip(judged.numbers, zip(*judged.columns, strict=True), strict=True)):
         yield number, Verdict(breaches.get(place) or Breaches(), *values)
@@ -130,12 +150,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _judge_block(block: Block) -> _Judged:
+def _judge_portion(portion: Block | list[Line]) -> _Judged:
     contract, with_rows, max_line_bytes = _setup[0]
     numbers: list[int] = []
     verdicts: list[Verdict] = []
     blank_lines = 0
-    for line in lines_in(block, max_line_bytes=max_line_bytes):
+    for line in lines_in(portion, max_line_bytes=max_line_bytes) if isinstance(portion, Block) else portion:
         if line.data is not None and not line.data.strip():
             blank_lines += 1
             continue
@@ -143,5 +163,4 @@ def _judge_block(block: Block) -> _Judged:
         verdicts.append(contract.check(line, with_row=with_rows))
     breaches = {place: verdict.breaches for place, verdict in enumerate(verdicts) if verdict.breaches}
     columns = list(zip(*map(_columns_of, verdicts), strict=True)) or [()] * len(_COLUMNS)
-    # Numbers without a gap are sent as a range.
-    return _Judged(numbers if blank_lines else range(block.number, block.number + len(numbers)), columns, breaches, blank_lines)
+    return _Judged(numbers, columns, breaches, blank_lines)

@@ -10,11 +10,11 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import msgspec
 
-from loren.data.rules import Issue, Severity, find_rule
+from loren.data.rules import Issue, find_rule
 
 SCHEMA_VERSION = 1
 
@@ -32,7 +32,6 @@ class IssueLog:
         # Binary, so that reading can go on where it left off. Unnamed: nothing is left behind, whatever happens.
         self._spool = tempfile.SpooledTemporaryFile(max_size=_HELD_BYTES, mode="w+b")  # noqa: SIM115 - closed by finalize
         self._is_at_end = True
-        self._constants: dict[_Constants, int] = {}
         weakref.finalize(self, self._spool.close)
         self.counts: dict[str, int] = {}
         """Rule id -> number of issues."""
@@ -46,9 +45,7 @@ class IssueLog:
         if not self._is_at_end:
             self._spool.seek(0, 2)
             self._is_at_end = True
-        # What all issues of a rule share is held once, and is not in the file.
-        constants = self._constants.setdefault(_Constants(issue.rule, issue.severity, issue.hint), len(self._constants))
-        self._spool.write(msgspec.json.encode((issue.line, constants, issue.path, issue.message, issue.span)) + b"\n")
+        self._spool.write(msgspec.json.encode(issue) + b"\n")
         count = self.counts[issue.rule] = self.counts.get(issue.rule, 0) + 1
         if count == 1:
             self.first[issue.rule] = [issue]
@@ -65,27 +62,6 @@ class IssueLog:
 
     def __iter__(self) -> Iterator[Issue]:
         """Yield every issue."""
-        constants: list[_Constants] = []
-        for line, number, path, message, span in self._entries():
-            if number >= len(constants):
-                constants = list(self._constants)
-            yield Issue(line, constants[number].rule, constants[number].severity, path, message, constants[number].hint, span)
-
-    def json_values(self) -> Iterator[dict[str, Any]]:
-        """Yield every issue in its JSON form."""
-        return (issue.to_json() for issue in self)
-
-    def json_texts(self) -> Iterator[str]:
-        """Yield the text of every issue in its JSON form: what `json.dumps` makes of it, at a fraction of the price."""
-        texts: list[tuple[str, str]] = []
-        for line, number, path, message, span in self._entries():
-            if number >= len(texts):
-                texts = [(f'"rule": {_text(c.rule)}, "severity": {_text(c.severity)}', _text(c.hint)) for c in self._constants]
-            rule, hint = texts[number]
-            tail = f', "span": [{span[0]}, {span[1]}]}}' if span else "}"
-            yield f'{{"line": {line}, {rule}, "path": {_text(path)}, "message": {_text(message)}, "hint": {hint}{tail}'
-
-    def _entries(self) -> Iterator[_Entry]:
         place = 0
         while True:
             self._spool.seek(place)
@@ -95,22 +71,16 @@ class IssueLog:
             if not lines:
                 return
             for line in lines:
-                yield _decode_entry(line)
+                yield _decode_issue(line)
+
+    def json_values(self) -> Iterator[dict[str, Any]]:
+        """Yield every issue in its JSON form."""
+        return (issue.to_json() for issue in self)
 
 
-class _Constants(NamedTuple):
-    """What issues of one rule have in common."""
-
-    rule: str
-    severity: Severity
-    hint: str
-
-
-_Entry = tuple[int, int, str, str, tuple[int, int] | None]
-"""Line, number of the constants, path, message, span."""
-_decode_entry = msgspec.json.Decoder(_Entry).decode
 _READ_BYTES = 64 * 1024
-_text = json.JSONEncoder(ensure_ascii=False).encode
+_decode_issue = msgspec.json.Decoder(Issue).decode
+_json_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(slots=True)
@@ -150,8 +120,8 @@ class CheckReport:
         head = json.dumps(self._head(), ensure_ascii=False, indent=2)
         out.write(head.removesuffix("\n}") + ',\n  "issues": [')
         separator = "\n    "
-        for text in self.issues.json_texts():
-            out.write(separator + text)
+        for value in self.issues.json_values():
+            out.write(separator + _json_text(value))
             separator = ",\n    "
         tail = "" if separator == "\n    " else "\n  "
         out.write(f'{tail}],\n  "tokens": {json.dumps(self.tokens, ensure_ascii=False, allow_nan=False)}\n}}\n')

@@ -70,6 +70,13 @@ def test_two_processes_report_what_one_does(mixed_file: Path) -> None:
     assert {"D001", "D003", "D004", "D201", "D203", "D301", "D302"} <= {rule["rule"] for rule in json.loads(one)["rules"]}
 
 
+def test_lines_from_elsewhere_are_handed_out_too(mixed_file: Path) -> None:
+    lines = list(LineReader(io.BytesIO(mixed_file.read_bytes()[:200_000])))
+    one, two = ([(n, list(v.breaches)) for n, v in judge(iter(lines), Contract(), with_rows=False, processes=p)] for p in (1, 2))
+    assert one == two
+    assert len(one) == len(lines) > 300
+
+
 def test_a_big_file_gets_the_cores(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"")
