@@ -36,10 +36,10 @@ BLANK = "".join(
 
 def content_path(place: int) -> str:
     """JSON pointer of the content of the message at an index."""
-    return _CONTENT_PATHS[place] if place < len(_CONTENT_PATHS) else f"/messages/{place}/content"
+    return CONTENT_PATHS[place] if place < len(CONTENT_PATHS) else f"/messages/{place}/content"
 
 
-_CONTENT_PATHS = tuple(f"/messages/{place}/content" for place in range(16))
+CONTENT_PATHS = tuple(f"/messages/{place}/content" for place in range(64))
 
 
 class Turn(NamedTuple):

@@ -65,7 +65,7 @@ class Breaches:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as plain tuples: verdicts cross process borders by the thousand."""
-        return (_unpack, ([tuple(breach) for breach in self._kept], self._counts))
+        return (Breaches._unpack, ([tuple(breach) for breach in self._kept], self._counts))
 
     def __iter__(self) -> Iterator[Breach]:
         """Yield those that were kept, then one for the rest of each rule, which says how many there are."""
@@ -74,6 +74,12 @@ class Breaches:
             if count > MAX_BREACHES:
                 yield Breach(rule, "", f"and {count - MAX_BREACHES} more of this kind in the line")
 
+    @classmethod
+    def _unpack(cls, kept: list[tuple[Any, ...]], counts: dict[str, int]) -> Breaches:
+        breaches = cls()
+        breaches._kept, breaches._counts = [Breach(*values) for values in kept], counts
+        return breaches
+
     @property
     def has_error(self) -> bool:
         """Whether one of them makes the row unfit, rather than doubtful."""
@@ -81,13 +87,6 @@ class Breaches:
             return False
         rules = all_rules()
         return any(rules[rule].severity == "error" for rule in self._counts)
-
-
-def _unpack(kept: list[tuple[Any, ...]], counts: dict[str, int]) -> Breaches:
-    breaches = Breaches()
-    breaches._kept = [Breach(*values) for values in kept]
-    breaches._counts = counts
-    return breaches
 
 
 @dataclass(frozen=True, slots=True)

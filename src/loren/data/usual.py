@@ -7,10 +7,15 @@ reports nothing, and must never take what they would complain of.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
 import msgspec
 
-from loren.data.conversation import BLANK, GROUP_KEYS, Conversation, Role, Turn, content_path
+from loren.data.conversation import BLANK, CONTENT_PATHS, GROUP_KEYS, Conversation, Turn
 from loren.data.decode import COLON_ESCAPE
+from loren.data.rows import Role
 from loren.data.rules import Breaches
 
 _Id = str | int | float | None | msgspec.UnsetType
@@ -31,9 +36,12 @@ class _UsualRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _decode = msgspec.json.Decoder(_UsualRow).decode
 _IDS = ("id", *GROUP_KEYS)
-_SPEAKERS: tuple[Role, Role] = ("user", "assistant")
+_PAIRS: tuple[Role, ...] = ("user", "assistant") * 32
+_ORDERS: tuple[tuple[Role, ...], ...] = (_PAIRS, ("system", *_PAIRS))
+"""Who speaks, without and with a system message; more messages are not usual."""
 _LARGEST = 2**63
 """A larger id may have more digits than are read."""
+_new_turn = cast("Callable[[tuple[int, Role, str, int]], Turn]", partial(tuple.__new__, Turn))  # a third of the call's price
 
 
 def read_usual(data: bytes) -> Conversation | None:
@@ -44,22 +52,22 @@ def read_usual(data: bytes) -> Conversation | None:
         return None
     messages = row.messages
     system = 1 if messages and messages[0].role == "system" else 0
-    if len(messages) < system + 2 or (len(messages) - system) % 2 or COLON_ESCAPE in data:
+    count = len(messages)
+    if count < system + 2 or (count - system) % 2 or count > len(CONTENT_PATHS) or COLON_ESCAPE in data:
         return None
     # As many colons in the text as keys and colons of what was read: no key stood there twice (see decode.py).
-    colons = 1 + 2 * len(messages)
+    colons = 1 + 2 * count
     turns: list[Turn] = []
-    contents: list[tuple[str, str | dict[str, object]]] = []
-    for place, message in enumerate(messages):
-        role, content = message.role, message.content
-        if role != (_SPEAKERS[(place - system) & 1] if place >= system else "system") or not content.strip(BLANK):
+    contents: list[tuple[str, str | dict[str, Any]]] = []
+    for place, message, role, path in zip(range(count), messages, _ORDERS[system], CONTENT_PATHS, strict=False):
+        content = message.content
+        if message.role != role or not content.strip(BLANK):
             return None
         colons += content.count(":")
-        turns.append(Turn(place, role, content))
-        contents.append((content_path(place), content))
+        turns.append(_new_turn((place, role, content, 1)))
+        contents.append((path, content))
     groups: dict[str, str] = {}
-    for key in _IDS:
-        value = getattr(row, key)
+    for key, value in zip(_IDS, (row.id, row.situation, row.customer, row.conversation), strict=True):
         if value is not msgspec.UNSET:
             if not _is_usual_id(value):
                 return None

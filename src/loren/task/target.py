@@ -106,7 +106,7 @@ def pointer_get(value: Json, pointer: str) -> Json:
         KeyError: there is none; the error holds the pointer.
     """
     for token in pointer_tokens(pointer):
-        if isinstance(value, Mapping) and token in value:
+        if isinstance(value, (dict, Mapping)) and token in value:
             value = value[token]
         elif isinstance(value, list) and re.fullmatch("0|[1-9][0-9]{0,6}", token) and int(token) < len(value):
             value = value[int(token)]
