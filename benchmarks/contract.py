@@ -33,7 +33,7 @@ from loren.task.definition import Task, load_task
 ROOT = Path(__file__).resolve().parents[1]
 TASK = ROOT / "examples" / "support-vi" / "task"
 ROWS = (10_000, 100_000, 1_000_000)
-PROCESS_ROWS = 300_000
+PROCESS_ROWS = 500_000
 MEMORY_BYTES = 2 * 1024**3
 BROKEN_ROWS = 100_000
 GOALS = {"mixed": 20_000, "digit-free": 30_000}
