@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from loren.data.approvals import Approvals
+    from loren.data.check import CheckOptions
     from loren.data.report import CheckReport
     from loren.data.rules import Language
     from loren.data.similar.golden import GoldenIndex
@@ -57,6 +58,11 @@ ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
 )
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
 @click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    help="How many judge the lines: 1 for a small file, else one a core; the report is the same.",
+)
+@click.option(
     "--lang", "language", type=click.Choice(["en", "vi"]), help="With --explain: its language; by default the terminal's."
 )
 @click.option("--print-schema", is_flag=True, help="Print the JSON Schema of the JSON report, and stop.")
@@ -78,6 +84,7 @@ def command(
     golden_files: tuple[Path, ...],
     copies_limit: int | None,
     explain: str | None,
+    processes: int | None,
     language: Language | None,
     print_schema: bool,
     output_format: ReportFormat,
@@ -109,18 +116,18 @@ def command(
     file = next(iter(files))
     if show_row is not None and config is None:
         raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
-    from loren.data.check import check_file
-
     task = _load_task(task_folder)
+    from loren.data.judge import usual_processes
+
     approvals = _load_approvals(approvals_file)
-    report = check_file(
-        file,
-        task,
-        approvals=approvals,
-        golden=_load_golden(golden_files, file),
-        copies_limit=copies_limit,
-        release=release or croissant_file is not None,
-    )
+    options: CheckOptions = {
+        "approvals": approvals,
+        "golden": _load_golden(golden_files, file),
+        "copies_limit": copies_limit,
+        "release": release or croissant_file is not None,
+        "processes": processes or usual_processes(file),
+    }
+    report = _check(file, task, options)
     if config is not None and not report.errors:
         _add_tokens(report, (file, task, config, approvals), show_row)
     if croissant_file is not None and not report.errors:
@@ -162,6 +169,14 @@ def _check_each(files: tuple[Path, ...], output_format: ReportFormat, croissant_
             broken = True
     if broken:
         raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _check(file: Path, task: Task | None, options: CheckOptions) -> CheckReport:
+    from loren.cli.progress import ByteProgress
+    from loren.data.check import check_file
+
+    with ByteProgress("checking", total=file.stat().st_size if file.is_file() else None) as progress:
+        return check_file(file, task, **{**options, "on_read": progress.update})
 
 
 def _load_task(folder: Path | None) -> Task | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from loren.data.approvals import Approvals, ApprovalUse
 from loren.data.contract import Contract, Verdict
+from loren.data.judge import judge
 from loren.data.label_count import LabelCount
 from loren.data.quality.surveys import quality_surveys
 from loren.data.reader import Line, LineReader
@@ -26,52 +27,73 @@ MIN_ROWS = 10
 """Below this number hosted services refuse a file, and neither a split nor a loss means anything."""
 
 
-def check_file(
-    path: Path,
-    task: Task | None = None,
-    *,
-    minimum_rows: int = MIN_ROWS,
-    on_row: Callable[[Row], None] | None = None,
-    release: bool = False,
-    approvals: Approvals | None = None,
-    golden: GoldenIndex | None = None,
-    copies_limit: int | None = None,
-) -> CheckReport:
-    """Check a JSONL file against the data contract.
+class CheckOptions(TypedDict, total=False):
+    """What a check may be told beside the file and the task."""
+
+    minimum_rows: int
+    """Fewer are an error; 0 turns the rules for the file as a whole off, those for labels too. ``MIN_ROWS`` unless told."""
+    on_row: Callable[[Row], None]
+    """Called with every row that breaks no error-level rule, in order."""
+    approvals: Approvals | None
+    """Issues that someone answers for; they are counted apart."""
+    golden: GoldenIndex | None
+    """Rows that the file may share nothing with."""
+    copies_limit: int | None
+    """Different questions up to which copies in other words are looked for; ``COPIES_LIMIT`` unless told."""
+    release: bool
+    """The dataset's card beside the file is judged too."""
+    processes: int
+    """How many judge the lines, 1 unless told; the report does not depend on it."""
+    on_read: Callable[[int], None]
+    """Told the number of bytes read so far, about once a megabyte."""
+
+
+def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOptions]) -> CheckReport:
+    """Check a file against the data contract.
 
     Args:
         path: the file.
         task: with a task, targets and label values are judged too.
-        minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
-        on_row: called with every row that breaks no error-level rule, in order.
-        release: the dataset's card beside the file is judged too.
-        approvals: issues that someone answers for; they are counted apart.
-        golden: rows that the file may share nothing with.
-        copies_limit: different questions up to which copies in other words are looked for; None for the usual limit.
+        options: see :class:`CheckOptions`.
 
     Returns:
         The report, which holds every issue.
 
     Raises:
         ConfigError: there is no such file, or it can't be read; or the task raises a rule that does not exist.
+        PrerequisiteError: one of several processes died.
     """
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
+    minimum_rows, approvals = options.get("minimum_rows", MIN_ROWS), options.get("approvals")
+    contract = Contract(task, approvals, options.get("golden"))
     labels = LabelCount(task)
-    duplicates = Duplicates(_reread(path), limit=COPIES_LIMIT if copies_limit is None else copies_limit)
+    duplicates = Duplicates(_reread(path), limit=options.get("copies_limit") or COPIES_LIMIT)
     surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates, *quality_surveys(task), ApprovalUse(approvals))
-    contract = Contract(task, approvals, golden)
     report.approvals_sha256 = approvals.sha256 if approvals else ""
     report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))
-    report.scopes = _scopes(task, file_rules=minimum_rows > 0, release=release)
+    report.scopes = _scopes(task, file_rules=minimum_rows > 0, release=options.get("release", False))
+    _judge_lines(report, path, contract, surveys, options)
+    report.labels = labels.to_json()
+    if minimum_rows > 0:
+        for survey in surveys:
+            for line_number, breach in survey.breaches():
+                report.issues.append(issue(breach, line_number, contract.raised))
+        report.duplicates = duplicates.to_json()
+    if options.get("release"):
+        _judge_card(report, path, contract.raised)
+    return report
+
+
+def _judge_lines(report: CheckReport, path: Path, contract: Contract, surveys: Sequence[Survey], options: CheckOptions) -> None:
+    on_row = options.get("on_row")
     try:
         with path.open("rb") as stream:
-            reader = LineReader(stream)
-            for line in reader:
-                verdict = contract.check(line, with_row=on_row is not None)
-                _add(report, verdict, line.number, contract.raised)
+            reader = LineReader(stream, on_read=options.get("on_read"))
+            for line, verdict in judge(reader, contract, with_rows=on_row is not None, processes=options.get("processes", 1)):
+                _add(report, verdict, line, contract.raised)
                 for survey in surveys:
-                    survey.add(line.number, verdict)
+                    survey.add(line, verdict)
                 if on_row is not None and verdict.row is not None:
                     on_row(verdict.row)
     except OSError as error:
@@ -80,15 +102,6 @@ def check_file(
             hint="give the path of a file with one JSON object a line",
         ) from error
     report.sha256, report.blank_lines = reader.sha256, reader.blank_lines
-    report.labels = labels.to_json()
-    if minimum_rows > 0:
-        for survey in surveys:
-            for line_number, breach in survey.breaches():
-                report.issues.append(issue(breach, line_number, contract.raised))
-        report.duplicates = duplicates.to_json()
-    if release:
-        _judge_card(report, path, contract.raised)
-    return report
 
 
 def _scopes(task: Task | None, *, file_rules: bool, release: bool) -> tuple[Scope, ...]:
@@ -126,7 +139,8 @@ def _reread(path: Path) -> Reread | None:
 def _add(report: CheckReport, verdict: Verdict, line: int, raised: frozenset[str]) -> None:
     report.rows += 1
     report.object_targets += verdict.object_target
-    for breach in verdict.breaches:
-        report.issues.append(issue(breach, line, raised, row=verdict.row_id))
+    if verdict.breaches:
+        for breach in verdict.breaches:
+            report.issues.append(issue(breach, line, raised, row=verdict.row_id))
     for breach in verdict.approved:
         report.approved.append(issue(breach, line, raised, row=verdict.row_id))

@@ -7,13 +7,12 @@ A line passes through stages, and every stage that can run, does, so that a pers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from loren.data.conversation import Conversation, Turn, read_conversation
 from loren.data.decode import decode_line
-from loren.data.quality.row import NO_TRAITS, Traits, judge
+from loren.data.quality.row import NO_TRAITS, Traits, judge_row
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
 from loren.data.rules import Breach, Breaches, all_rules, is_approvable, raised_rules
@@ -21,6 +20,7 @@ from loren.data.similar.forms import target_digest
 from loren.data.similar.question import asked_in, question_of
 from loren.data.target import Target, decoded, read_target, texts_in
 from loren.data.text_checks import TEXT_CHECKS
+from loren.data.usual import read_usual
 
 if TYPE_CHECKING:
     from loren.data.approvals import Approvals, Met
@@ -70,33 +70,41 @@ class Contract:
             message = f"expected at most {MAX_LINE_BYTES} bytes, found more; the line was skipped"
             verdict.breaches.append(Breach("line-too-long", "", message))
             return verdict
-        value, breaches = decode_line(line.data)
+        conversation = read_usual(line.data)
+        if conversation is None:
+            value, breaches = decode_line(line.data)
+            if value is None:
+                return Verdict(breaches)
+            conversation = read_conversation(value, breaches, object_target=self._object_target)
+        breaches = conversation.breaches
         verdict = Verdict(breaches)
-        if value is None:
-            return verdict
-        conversation = read_conversation(value, breaches, object_target=self._object_target)
         target = None
         if conversation.target is not None:
             target = read_target(conversation.target, breaches, self._task)
             verdict.label = target.label
             verdict.object_target = isinstance(conversation.target.content, dict)
             verdict.digests = question_of(conversation.turns).digest, target_digest(target.text)
-        texts = list(_texts(conversation, target))
+        self._judge_texts(verdict, conversation, target)
+        if breaches:
+            self._approve(verdict, conversation, target)
+        if with_row and not breaches.has_error(self.raised):
+            verdict.row = _row(line.number, conversation, target)
+        return verdict
+
+    def _judge_texts(self, verdict: Verdict, conversation: Conversation, target: Target | None) -> None:
+        """What the texts of a row say: each by itself, one with another, and beside golden rows."""
+        breaches = verdict.breaches
+        texts = _texts(conversation, target)
         joined = "\n".join([text for _, text in texts])
         for check in TEXT_CHECKS:
             if check.may_find(joined):
                 for path, text in texts:
                     breaches.extend(check.find(path, text))
-        verdict.traits, found = judge(conversation, target, texts, joined, self._task)
+        verdict.traits, found = judge_row(conversation, target, texts, joined, self._task)
         breaches.extend(found)
         if self._golden is not None:
             asked = asked_in((turn.place, turn) for turn in conversation.turns)
             breaches.extend(self._golden.leaks(asked, conversation.groups))
-        if len(breaches):
-            self._approve(verdict, conversation, target)
-        if with_row and not breaches.has_error(self.raised):
-            verdict.row = _row(line.number, conversation, target)
-        return verdict
 
     def _approve(self, verdict: Verdict, conversation: Conversation, target: Target | None) -> None:
         """Name the row where a breach can be approved, and take out what is."""
@@ -113,14 +121,16 @@ class Contract:
         verdict.approved = verdict.breaches.take(lambda b: (b.path, b.rule) in answers and (b.path, b.rule) not in open_or_ended)
 
 
-def _texts(conversation: Conversation, target: Target | None) -> Iterator[tuple[str, str]]:
+def _texts(conversation: Conversation, target: Target | None) -> list[tuple[str, str]]:
     """Every text of the row with its pointer; of a content that is JSON, the decoded keys and strings."""
+    texts: list[tuple[str, str]] = []
     for path, content in conversation.contents:
         value = target.value if target and path == target.path else decoded(content)
         if isinstance(value, (dict, list, str)):
-            yield from texts_in(path, value)
+            texts.extend(texts_in(path, value))
         elif isinstance(content, str):
-            yield path, content
+            texts.append((path, content))
+    return texts
 
 
 def _row(line: int, conversation: Conversation, target: Target | None) -> Row:

@@ -21,7 +21,7 @@ GROUP_KEYS = ("situation", "customer", "conversation")
 ROW_KEYS = frozenset({"messages", "id", *GROUP_KEYS})
 MESSAGE_KEYS = frozenset({"role", "content"})
 
-_BLANK = "".join(
+BLANK = "".join(
     map(
         chr,
         (
@@ -33,6 +33,14 @@ _BLANK = "".join(
     )
 )
 """Characters that show nothing; a text of these alone is blank."""
+
+
+def content_path(place: int) -> str:
+    """JSON pointer of the content of the message at an index."""
+    return CONTENT_PATHS[place] if place < len(CONTENT_PATHS) else f"/messages/{place}/content"
+
+
+CONTENT_PATHS = tuple(f"/messages/{place}/content" for place in range(64))
 
 
 class Turn(NamedTuple):
@@ -48,7 +56,7 @@ class Turn(NamedTuple):
     @property
     def path(self) -> str:
         """JSON pointer of the content."""
-        return f"/messages/{self.place}/content"
+        return content_path(self.place)
 
 
 @dataclass(slots=True)
@@ -103,7 +111,7 @@ def _read_messages(messages: list[object], conversation: Conversation, *, object
             continue
         fields = cast("dict[str, Any]", message)
         role, content = fields.get("role"), fields.get("content")
-        if len(fields) == 2 and role in ROLES and isinstance(content, str) and content.strip(_BLANK):
+        if len(fields) == 2 and role in ROLES and isinstance(content, str) and content.strip(BLANK):
             turn = Turn(index, role, content)  # the usual case, at once
         else:
             turn = _read_message(index, fields, conversation.breaches, object_target=object_target and index == last)
@@ -113,7 +121,7 @@ def _read_messages(messages: list[object], conversation: Conversation, *, object
             conversation.turns.append(turn)
             conversation.contents.append((turn.path, turn.content))
         elif isinstance(content, str):
-            conversation.contents.append((f"/messages/{index}/content", content))
+            conversation.contents.append((content_path(index), content))
     if conversation.turns and conversation.turns[-1].place == last and roles[-1] == "assistant":
         conversation.target = conversation.turns[-1]
     if is_usual and tuple(roles) in _USUAL_ORDERS:
@@ -164,7 +172,7 @@ def _content(path: str, message: Mapping[str, Any], *, object_target: bool) -> I
         return
     content = message["content"]
     if isinstance(content, str):
-        if not content.strip(_BLANK):
+        if not content.strip(BLANK):
             found = "an empty string" if not content else "nothing but spaces or invisible characters"
             yield Breach("content-blank", f"{path}/content", f"expected text, found {found}")
     elif not (object_target and isinstance(content, dict)):
@@ -228,7 +236,7 @@ def _read_groups(row: Mapping[str, Any], conversation: Conversation) -> None:
         value = row.get(key)
         if value is None:
             continue
-        if (isinstance(value, str) and value.strip(_BLANK)) or type(value) is int:
+        if (isinstance(value, str) and value.strip(BLANK)) or type(value) is int:
             conversation.groups[key] = str(value).strip()
         else:
             found = "a blank string" if isinstance(value, str) else json_type(value)

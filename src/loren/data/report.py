@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+import msgspec
+
 from loren.data.rules import Issue, Scope, Severity, find_rule
 
 SCHEMA_VERSION = 1
@@ -29,6 +31,7 @@ class IssueLog:
     def __init__(self) -> None:
         # Binary, so that reading can go on where it left off. Unnamed: nothing is left behind, whatever happens.
         self._spool = tempfile.SpooledTemporaryFile(max_size=_HELD_BYTES, mode="w+b")  # noqa: SIM115 - closed by finalize
+        self._is_at_end = True
         weakref.finalize(self, self._spool.close)
         self.counts: dict[str, int] = {}
         """Rule id -> number of issues."""
@@ -41,13 +44,16 @@ class IssueLog:
 
     def append(self, issue: Issue) -> None:
         """Add an issue at the end."""
-        self._spool.seek(0, 2)
-        self._spool.write(json.dumps(issue.to_json(), ensure_ascii=False).encode() + b"\n")
-        self.counts[issue.rule] = self.counts.get(issue.rule, 0) + 1
-        self.severities[issue.rule] = issue.severity
-        first = self.first.setdefault(issue.rule, [])
-        if len(first) < FIRST_ISSUES:
-            first.append(issue)
+        if not self._is_at_end:
+            self._spool.seek(0, 2)
+            self._is_at_end = True
+        self._spool.write(msgspec.json.encode(issue) + b"\n")
+        count = self.counts[issue.rule] = self.counts.get(issue.rule, 0) + 1
+        if count == 1:
+            self.first[issue.rule] = [issue]
+            self.severities[issue.rule] = issue.severity
+        elif count <= FIRST_ISSUES:
+            self.first[issue.rule].append(issue)
         if issue.severity == "error":
             self.errors += 1
         else:
@@ -59,20 +65,25 @@ class IssueLog:
 
     def __iter__(self) -> Iterator[Issue]:
         """Yield every issue."""
-        for value in self.json_values():
-            span = value.pop("span", None)
-            yield Issue(**value, span=tuple(span) if span else None)
-
-    def json_values(self) -> Iterator[dict[str, Any]]:
-        """Yield every issue in its JSON form."""
         place = 0
         while True:
             self._spool.seek(place)
-            line = self._spool.readline()
+            self._is_at_end = False
+            lines = self._spool.readlines(_READ_BYTES)
             place = self._spool.tell()
-            if not line:
+            if not lines:
                 return
-            yield json.loads(line)
+            for line in lines:
+                yield _decode_issue(line)
+
+    def json_values(self) -> Iterator[dict[str, Any]]:
+        """Yield every issue in its JSON form."""
+        return (issue.to_json() for issue in self)
+
+
+_READ_BYTES = 64 * 1024
+_decode_issue = msgspec.json.Decoder(Issue).decode
+_json_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(slots=True)
@@ -128,7 +139,7 @@ class CheckReport:
             out.write(f',\n  "{name}": [')
             separator = "\n    "
             for value in log.json_values():
-                out.write(separator + json.dumps(value, ensure_ascii=False))
+                out.write(separator + _json_text(value))
                 separator = ",\n    "
             out.write("]" if separator == "\n    " else "\n  ]")
         out.write(f',\n  "tokens": {json.dumps(self.tokens, ensure_ascii=False, allow_nan=False)}\n}}\n')

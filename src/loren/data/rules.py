@@ -68,6 +68,13 @@ class Breaches:
         """How many were added."""
         return sum(self._counts.values())
 
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as plain tuples: verdicts cross process borders by the thousand."""
+        return (Breaches._unpack, ([tuple(breach) for breach in self._kept], self._counts))
+
     def __iter__(self) -> Iterator[Breach]:
         """Yield those that were kept, then one for the rest of each rule, which says how many there are."""
         yield from self._kept
@@ -81,14 +88,21 @@ class Breaches:
         taken = [breach for breach in self._kept if wanted(breach)]
         if taken:
             self._kept = [breach for breach in self._kept if breach not in taken]
-            for breach in taken:
-                self._counts[breach.rule] -= 1
+            self._counts = dict(Counter(self._counts) - Counter(breach.rule for breach in taken))
         return taken
+
+    @classmethod
+    def _unpack(cls, kept: list[tuple[Any, ...]], counts: dict[str, int]) -> Breaches:
+        breaches = cls()
+        breaches._kept, breaches._counts = [Breach(*values) for values in kept], counts
+        return breaches
 
     def has_error(self, raised: frozenset[str] = frozenset()) -> bool:
         """Whether one of them makes the row unfit, rather than doubtful; those of the rules in ``raised`` do."""
+        if not self._counts:
+            return False
         rules = all_rules()
-        return any(count and (rule in raised or rules[rule].severity == "error") for rule, count in self._counts.items())
+        return any(rule in raised or rules[rule].severity == "error" for rule in self._counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
@@ -138,6 +138,10 @@ class Task:
     raised: tuple[str, ...] = ()
     """Rules of the data contract, by id or name, whose warnings are errors for this task."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the folder's name and its digest: the compiled schema can't be, and another process reads the same files."""
+        return (_load_again, (self.folder, self.digest))
+
     @property
     def sanity_path(self) -> Path:
         """The unseen prompts of `loren sanity`."""
@@ -226,6 +230,13 @@ def load_task(folder: Path) -> Task:
         target_schema=schema,
         raised=tuple(definition.contract.raise_),
     )
+
+
+def _load_again(folder: Path, digest: str) -> Task:
+    task = load_task(folder)
+    if task.digest != digest:
+        raise ConfigError(f"{folder}: expected the task as it was a moment ago, found it changed", hint="run the command again")
+    return task
 
 
 def _read(folder: Path, name: str, problems: list[Problem]) -> str | None:
@@ -331,9 +342,19 @@ def _json_text(value: Json) -> str:
 
 def _label_text(value: Json, pointer: str) -> str:
     try:
-        return _json_text(pointer_get(value, pointer))
+        label = pointer_get(value, pointer)
     except KeyError:
         return ""
+    return _short_text(label) if isinstance(label, str) and len(label) <= _SHORT else _json_text(label)
+
+
+_SHORT = 64
+
+
+@lru_cache(maxsize=1024)
+def _short_text(label: str) -> str:
+    """Labels are few, and come again in every row."""
+    return _json_text(label)
 
 
 __all__ = ["SanityThresholds", "Task", "TaskFile", "load_task"]

@@ -79,7 +79,7 @@ class Said(NamedTuple):
     """Where it stands."""
 
 
-def judge(
+def judge_row(
     conversation: Conversation, target: Target | None, texts: Sequence[tuple[str, str]], joined: str, task: Task | None
 ) -> tuple[Traits, list[Breach]]:
     """Judge a row.
