@@ -23,12 +23,13 @@ EXIT_BROKEN = 3
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
 @click.option("--task", "task_folder", type=click.Path(path_type=Path), help="Judge targets and label counts by this task too.")
 @click.option(
     "--tokens", "config", type=click.Path(path_type=Path), metavar="CONFIG", help="Measure rows in tokens, as CONFIG trains."
 )
 @click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
+@click.option("--format-in", metavar="NAME", help="The rows' format, where it is not to be detected (see below).")
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
 @format_option
 def command(
@@ -36,12 +37,16 @@ def command(
     task_folder: Path | None,
     config: Path | None,
     show_row: int | None,
+    format_in: str | None,
     explain: str | None,
     output_format: Format,
 ) -> None:
     """Check a training file against the data contract.
 
-    FILE holds one JSON object a line, with its conversation under `messages`. Exit code 0: clean (there may be warnings);
+    FILE holds one JSON object a line, with its conversation under `messages`; - is the standard input. ShareGPT, Alpaca, OpenAI
+    fine-tuning and prompt/completion rows are judged by the same rules, also in a JSON list, CSV, Parquet, gzip or zstd. What a
+    file is, is detected; --format-in says it: messages, openai, sharegpt, alpaca, prompt-completion, or
+    prompt-completion:QUESTION,REPLY with the names of two fields. Exit code 0: clean (there may be warnings);
     3: broken. No text of the file is ever printed, but by --show-row.
 
     Raises:
@@ -55,14 +60,16 @@ def command(
         raise click.UsageError("expected a FILE to check, or --explain RULE")
     if show_row is not None and config is None:
         raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
+    if config is not None and str(file) == "-":
+        raise click.UsageError("--tokens needs a FILE, which is read again; found the standard input")
     from loren.data.check import check_file
 
     task = _load_task(task_folder)
-    report = check_file(file, task)
+    report = check_file(file, task, format_in=format_in)
     if config is not None and not report.errors:
         from loren.cli.tokens import RowTokens
 
-        rows = RowTokens(file, task, config)
+        rows = RowTokens(file, task, config, format_in)
         report.tokens = rows.statistics()
         if show_row is not None:
             click.echo(rows.show(show_row), err=output_format == "json")
@@ -89,6 +96,8 @@ def _load_task(folder: Path | None) -> Task | None:
 def _print_text(report: CheckReport, following: str) -> None:
     """The report for people: what was read, the issues by rule, the verdict, the next command."""
     _say(f"{report.file}: {report.rows} row(s), sha256 {report.sha256[:12]}", bold=True)
+    if report.read_as is not None:
+        _say(f"  read as {report.read_as.title}")
     if report.blank_lines:
         _say(f"  {report.blank_lines} blank line(s) skipped")
     if report.object_targets:
@@ -101,11 +110,12 @@ def _print_text(report: CheckReport, following: str) -> None:
 
         for line in token_lines(report.tokens):
             _say(line)
+    unit = report.read_as.unit if report.read_as else "line"
     for rule, issues, count in _by_rule(report):
         _say("")
         _say(f"{rule.severity} {rule.id} {rule.name}: {count} issue(s)", color="red" if rule.severity == "error" else "yellow")
         for issue in issues:
-            place = " ".join(part for part in (f"line {issue.line}" if issue.line else "file", issue.path) if part)
+            place = " ".join(part for part in (f"{unit} {issue.line}" if issue.line else "file", issue.path) if part)
             _say(f"  {place}: {issue.message}")
         if count > len(issues):
             _say(f"  ... and {count - len(issues)} more; --format json lists all")
@@ -143,7 +153,8 @@ def _next_command(report: CheckReport, task: Path | None, config: Path | None) -
         return f"loren check --explain {max(errors, key=lambda entry: entry['issues'])['rule']}"
     if config is not None:
         return f"loren train {shlex.quote(str(config))}"
-    variables = {"DATA_PATH": report.file, **({"TASK": str(task)} if task else {})}
+    file = "FILE" if report.file == "-" else report.file
+    variables = {"DATA_PATH": file, **({"TASK": str(task)} if task else {})}
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train"])
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class RowTokens:
     """The rows of a clean file as the tokens that a configuration's base model would be trained on."""
 
-    def __init__(self, file: Path, task: Task | None, config: Path) -> None:
+    def __init__(self, file: Path, task: Task | None, config: Path, format_in: str | None = None) -> None:
         """Render every row.
 
         Raises:
@@ -44,7 +44,7 @@ class RowTokens:
         system_prompt = task.system_prompt if task and task.system_in_training else ""
         self._rows = render_rows(
             ChatRenderer(self._tokenizer, self._config.base_model),
-            load_rows(file, task).rows,
+            load_rows(file, task, format_in=format_in or self._config.data.format).rows,
             system_prompt=system_prompt,
             file=file.name,
         )

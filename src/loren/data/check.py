@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loren.data.contract import Contract, Verdict
+from loren.data.formats.source import open_source
 from loren.data.label_count import LabelCount
-from loren.data.reader import LineReader
 from loren.data.report import CheckReport
 from loren.data.rows import Row
 from loren.data.rules import issue
@@ -23,15 +23,21 @@ MIN_ROWS = 10
 
 
 def check_file(
-    path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS, on_row: Callable[[Row], None] | None = None
+    path: Path,
+    task: Task | None = None,
+    *,
+    minimum_rows: int = MIN_ROWS,
+    on_row: Callable[[Row], None] | None = None,
+    format_in: str | None = None,
 ) -> CheckReport:
-    """Check a JSONL file against the data contract.
+    """Check a file of conversations against the data contract.
 
     Args:
-        path: the file.
+        path: the file, of any format that ``loren.data.formats`` reads; ``-`` is the standard input.
         task: with a task, targets and label values are judged too.
         minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
         on_row: called with every row that breaks no error-level rule, in order.
+        format_in: the format of the rows, where it is not to be detected.
 
     Returns:
         The report, which holds every issue.
@@ -43,23 +49,26 @@ def check_file(
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
     surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels)
-    contract = Contract(task)
     try:
-        with path.open("rb") as stream:
-            reader = LineReader(stream)
-            for line in reader:
+        with open_source(path, format_in) as source:
+            report.read_as = source.format
+            contract = Contract(task, source.translate)
+            for line in source.lines:
                 verdict = contract.check(line, with_row=on_row is not None)
                 _add(report, verdict, line.number)
                 for survey in surveys:
                     survey.add(line.number, verdict)
                 if on_row is not None and verdict.row is not None:
                     on_row(verdict.row)
+            report.sha256, report.blank_lines = source.sha256, source.blank_lines
+            if source.end is not None:
+                number, breach = source.end
+                report.issues.append(issue(breach, number))
     except OSError as error:
         raise ConfigError(
             f"{path}: expected a JSONL file, found {error.strerror or 'an unreadable one'}",
             hint="give the path of a file with one JSON object a line",
         ) from error
-    report.sha256, report.blank_lines = reader.sha256, reader.blank_lines
     report.labels = labels.to_json()
     if minimum_rows > 0:
         for survey in surveys:

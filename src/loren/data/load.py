@@ -32,19 +32,20 @@ class LoadedRows:
     """Holds warnings only."""
 
 
-def load_rows(path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS) -> LoadedRows:
+def load_rows(path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS, format_in: str | None = None) -> LoadedRows:
     """Read a file that must keep the contract.
 
     Args:
         path: the file.
         task: with a task, targets and label values are judged too.
         minimum_rows: 0 for a file that nothing is trained on, such as a golden set: the rules for the file as a whole are off.
+        format_in: the format of the rows, where it is not to be detected.
 
     Raises:
         DataContractError: it does not; with the problems, by line.
     """
     rows: list[Row] = []
-    report = check_file(path, task, minimum_rows=minimum_rows, on_row=rows.append)
+    report = check_file(path, task, minimum_rows=minimum_rows, on_row=rows.append, format_in=format_in)
     if report.errors:
         more = f" (the first {MAX_PROBLEMS} are listed)" if report.errors > MAX_PROBLEMS else ""
         raise DataContractError(

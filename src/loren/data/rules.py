@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -55,6 +55,12 @@ class Breaches:
         """Add several."""
         for breach in breaches:
             self.append(breach)
+
+    def absorb(self, others: Breaches, place: Callable[[str], str]) -> None:
+        """Add those of another list, their pointers changed by ``place``."""
+        self._kept += [breach._replace(path=place(breach.path)) for breach in others._kept]
+        for rule, count in others._counts.items():
+            self._counts[rule] = self._counts.get(rule, 0) + count
 
     def __len__(self) -> int:
         """How many were added."""
