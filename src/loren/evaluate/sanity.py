@@ -124,10 +124,8 @@ def _trained_rows(run: RunFolder, path: Path, task: Task, format_in: str | None)
         rows = [row for row in loaded.rows if row.line in lines]
     else:
         metadata: Any = read_json(run.adapter / METADATA)
-        found, expected = (
-            check_file(path, minimum_rows=0, on_row=rows.append, format_in=format_in).sha256,
-            metadata["dataset"]["sha256"],
-        )
+        found = check_file(path, minimum_rows=0, on_row=rows.append, format_in=format_in).sha256
+        expected = metadata["dataset"]["sha256"]
     if found != expected:
         raise IntegrityError(f"{path}: expected the file that the run was trained on, found another sha256")
     return rows

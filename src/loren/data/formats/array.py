@@ -89,11 +89,11 @@ class ArrayReader:
         return Line(self._number, None, Breach("not-json", "", f"expected a row, found none {where}"))
 
     def _judge_rest(self, rest: bytes) -> None:
-        while rest:
-            if rest.strip(_SPACE):
-                self._refuse("trailing-text", "expected the end of the file after the list of rows, found text")
-                return
+        while not rest.strip(_SPACE):
             rest = self._stream.read(_CHUNK_BYTES)
+            if not rest:
+                return
+        self._refuse("trailing-text", "expected the end of the file after the list of rows, found text")
 
     def _refuse(self, rule: str, message: str) -> None:
         self.end = (self._number + 1, Breach(rule, "", message))

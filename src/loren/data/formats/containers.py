@@ -23,8 +23,8 @@ MAX_RATIO = 100
 FREE_BYTES = 16 * 1024 * 1024
 """So much may come out of any archive: a small one of equal rows is no attack."""
 
-_ZSTD_STEP = 1024
-"""Bytes that are unpacked at once: a block of four bytes may become 128 KiB, so this is 32 MiB at most."""
+_ZSTD_STEP = 256
+"""Bytes that are unpacked at once: a block of four bytes may become 128 KiB, so this is 8 MiB at most."""
 _MAGIC: tuple[tuple[bytes, Compression], ...] = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
 
 

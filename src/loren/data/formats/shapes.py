@@ -34,6 +34,8 @@ PAIRS = (
     ("inputs", "targets"),
 )
 """Fields that hold a question and its reply, as published data sets name them."""
+FIELD_NAMES = frozenset({"messages", *TURN_LISTS, "instruction", *OUTPUTS, *(name for pair in PAIRS for name in pair)})
+"""Names that only a row has, and no message."""
 
 
 class Shape(NamedTuple):

@@ -6,6 +6,7 @@ A plain JSONL file of ``messages`` is read by :class:`LineReader` alone; every o
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
+from typing import Any, BinaryIO, Literal, Protocol, TypeAlias, cast
 
 from loren.data.decode import decode_line
 from loren.data.formats.alpaca import translate_alpaca
@@ -22,13 +23,14 @@ from loren.data.formats.array import ArrayReader
 from loren.data.formats.containers import HEAD_BYTES, Compression, DigestedFile, Unpacked, compression_of
 from loren.data.formats.openai import translate_openai
 from loren.data.formats.pairs import translate_pair
-from loren.data.formats.shapes import MESSAGES, PAIRS, Shape, common_shape, parse_shape, shape_of, shape_of_names
+from loren.data.formats.shapes import FIELD_NAMES, MESSAGES, PAIRS, Shape, common_shape, parse_shape, shape_of, shape_of_names
 from loren.data.formats.sharegpt import translate_sharegpt
 from loren.data.formats.tables import CsvReader, ParquetReader
 from loren.data.formats.translate import Translate
 from loren.data.reader import Line, LineReader
 from loren.data.rules import Breach
 from loren.errors import ConfigError
+from loren.task.strict_json import DECODER, SPACE
 
 FileFormat: TypeAlias = Literal["jsonl", "json", "csv", "parquet"]
 
@@ -120,6 +122,8 @@ def open_source(path: Path, format_in: str | None = None) -> Generator[Source]:
     """
     named = parse_shape(format_in) if format_in is not None else None
     if path == STDIN:
+        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - a process may be started without one
+            raise ConfigError("expected rows on the standard input, found it closed")
         yield _open(sys.stdin.buffer, "", named, is_pipe=True)
         return
     with path.open("rb") as stream:
@@ -195,15 +199,36 @@ def _delimiter(head: bytes, name: str, named: Shape | None) -> str | None:
 
 
 def _is_list_of_rows(head: bytes, named: Shape | None) -> bool:
-    """Whether the file is one JSON list of rows. A line that is a list of messages is none, nor is a list of anything else."""
-    text = head.lstrip()
-    if not text.startswith(b"["):
+    """Whether the file is one JSON list of rows.
+
+    A line that is a list of messages is none, nor is a list in the first of several lines: there one row is at fault.
+    """
+    text = head.decode("utf-8", "replace").lstrip(SPACE)
+    line, _, more = text.partition("\n")
+    if not text.startswith("[") or (more.strip(SPACE) and _is_json(line)):
         return False
-    first = next(_items(head), None)
-    if first is None:
-        key = _FIRST_KEY.match(text[1:])
-        return key is not None and bool(named or shape_of_names({key[1].decode()}))
-    return shape_of(first) is not None or (named is not None and not {"role", "from"} & first.keys())
+    is_cut = len(head) >= HEAD_BYTES - len(_BOM)
+    start = len(text) - len(text[1:].lstrip(SPACE))
+    try:
+        first, end = cast("tuple[object, int]", DECODER.raw_decode(text, start))
+    except (json.JSONDecodeError, RecursionError):  # no JSON, or a row that is longer than the head
+        key = _FIRST_KEY.match(head.lstrip()[1:])
+        return is_cut and key is not None and (named is not None or key[1].decode() in FIELD_NAMES)
+    if not isinstance(first, dict):
+        return False
+    row, rest = cast("dict[str, Any]", first), text[end:].lstrip(SPACE)
+    if not (rest.startswith(",") or rest.rstrip(SPACE) == "]" or (is_cut and not rest)):
+        return False
+    return shape_of(row) is not None or (named is not None and not {"role", "from"} & row.keys())
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is one JSON value, and nothing after it."""
+    try:
+        _, end = DECODER.raw_decode(text)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    return not text[end:].strip(SPACE)
 
 
 def _shape_of_lines(head: bytes) -> Shape:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import datetime
 import decimal
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ LIST_COLUMNS = frozenset({"messages", "conversations", "conversation", "history"
 _BOM = "\ufeff"
 _MAX_COLUMNS = 1000
 _BATCH_ROWS = 64
+_FREE_ROWS = 1_000_000
+"""A small Parquet file may hold so many equal rows; a larger one has a byte for each."""
 _BUFFER_BYTES = 1024 * 1024
 _MAX_FOOTER_BYTES = 64 * 1024 * 1024
 
@@ -112,13 +115,19 @@ class ParquetReader:
     """Iterates over the rows of a Parquet file once, by small batches. A row's number is its place in the file, from 1."""
 
     def __init__(self, stream: BinaryIO) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         self.blank_lines = 0
         self.columns: list[str] = []
         self.end: tuple[int, Breach] | None = None
         """Why the file could not be read to its end, and the row at which."""
         self._file: pq.ParquetFile | None = None
-        import pyarrow.parquet as pq
-
+        # What pyarrow raises for bytes that are no Parquet: its own errors, and what its Python side trips over.
+        self._errors = (
+            *(pa.ArrowException, ValueError, TypeError, LookupError),
+            *(OSError, NotImplementedError, ArithmeticError, MemoryError),
+        )
         try:
             self._file = pq.ParquetFile(
                 stream,
@@ -129,13 +138,14 @@ class ParquetReader:
                 page_checksum_verification=True,
             )
             self.columns = list(cast("list[str]", self._file.schema_arrow.names))
-        except (ValueError, OSError, NotImplementedError, OverflowError, MemoryError):  # pyarrow's errors are these
-            self.end = (
-                1,
-                Breach("table-unreadable", "", "expected a Parquet file, found a damaged or an unknown one"),
-            )
-        if self.end is None and (len(set(self.columns)) < len(self.columns) or len(self.columns) > _MAX_COLUMNS):
-            self.end = (1, Breach("table-unreadable", "", f"expected at most {_MAX_COLUMNS} columns, and none of them twice"))
+            rows = cast("int", self._file.metadata.num_rows)
+        except self._errors:
+            self._refuse(1, "expected a Parquet file, found a damaged or an unknown one")
+            return
+        if len(set(self.columns)) < len(self.columns) or len(self.columns) > _MAX_COLUMNS:
+            self._refuse(1, f"expected at most {_MAX_COLUMNS} columns, and none of them twice")
+        elif rows > _FREE_ROWS + stream.seek(0, io.SEEK_END):
+            self._refuse(1, "expected a byte for each row at least, found fewer: the file would unpack without end")
 
     def __iter__(self) -> Iterator[Line]:
         """Yield every row."""
@@ -144,11 +154,8 @@ class ParquetReader:
         while True:
             try:
                 rows = next(batches, None)
-            except (ValueError, TypeError, OSError, NotImplementedError, OverflowError, MemoryError):
-                self.end = (
-                    number + 1,
-                    Breach("table-unreadable", "", "expected more rows, found damage; the rest was not read"),
-                )
+            except self._errors:
+                self._refuse(number + 1, "expected more rows, found damage; the rest was not read")
                 return
             if rows is None:
                 return
@@ -160,7 +167,12 @@ class ParquetReader:
         if self._file is None or self.end is not None:
             return
         for batch in cast("Iterator[Any]", self._file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)):
+            if batch.nbytes > _BATCH_ROWS * MAX_LINE_BYTES:
+                raise ValueError("rows of more bytes than any row may have")
             yield batch.to_pylist()
+
+    def _refuse(self, number: int, message: str) -> None:
+        self.end = (number, Breach("table-unreadable", "", message))
 
 
 def _filled(cells: Iterator[tuple[str, str]]) -> dict[str, object]:
