@@ -23,7 +23,7 @@ ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
 
 
 @click.command()
-@click.argument("files", metavar="[FILE]...", type=click.Path(path_type=Path), nargs=-1)
+@click.argument("files", metavar="[FILE]...", type=click.Path(path_type=Path, allow_dash=True), nargs=-1)
 @click.option("--task", "task_folder", type=click.Path(path_type=Path), help="Judge targets and label counts by this task too.")
 @click.option(
     "--approvals", "approvals_file", type=click.Path(path_type=Path), help="Issues that someone answers for, one by one (TOML)."
@@ -32,6 +32,7 @@ ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
     "--tokens", "config", type=click.Path(path_type=Path), metavar="CONFIG", help="Measure rows in tokens, as CONFIG trains."
 )
 @click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
+@click.option("--format-in", metavar="NAME", help="The rows' format, where it is not to be detected (see below).")
 @click.option(
     "--release", is_flag=True, help="Judge the DATASET.toml beside FILE too: who answers for the rows, who reviewed them."
 )
@@ -79,6 +80,7 @@ def command(
     approvals_file: Path | None,
     config: Path | None,
     show_row: int | None,
+    format_in: str | None,
     release: bool,
     croissant_file: Path | None,
     golden_files: tuple[Path, ...],
@@ -91,7 +93,10 @@ def command(
 ) -> None:
     """Check training files against the data contract.
 
-    FILE holds one JSON object a line, with its conversation under `messages`. Exit code 0: clean (there may be warnings);
+    FILE holds one JSON object a line, with its conversation under `messages`; - is the standard input. ShareGPT, Alpaca, OpenAI
+    fine-tuning and prompt/completion rows are judged by the same rules, also in a JSON list, CSV, Parquet, gzip or zstd. What a
+    file is, is detected; --format-in says it: messages, openai, sharegpt, alpaca, prompt-completion, or
+    prompt-completion:QUESTION,REPLY with the names of two fields. Exit code 0: clean (there may be warnings);
     3: broken. No text of the file is ever printed, but by --show-row.
 
     Raises:
@@ -116,11 +121,14 @@ def command(
     file = next(iter(files))
     if show_row is not None and config is None:
         raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
+    if config is not None and str(file) == "-":
+        raise click.UsageError("--tokens needs a FILE, which is read again; found the standard input")
     task = _load_task(task_folder)
     from loren.data.judge import usual_processes
 
     approvals = _load_approvals(approvals_file)
     options: CheckOptions = {
+        "format_in": format_in,
         "approvals": approvals,
         "golden": _load_golden(golden_files, file),
         "copies_limit": copies_limit,
@@ -129,7 +137,7 @@ def command(
     }
     report = _check(file, task, options)
     if config is not None and not report.errors:
-        _add_tokens(report, (file, task, config, approvals), show_row)
+        _add_tokens(report, (file, task, config), options, show_row)
     if croissant_file is not None and not report.errors:
         _write_croissant(report, file, croissant_file)
     _print(report, output_format, _next_command(report, task_folder, config, approvals_file))
@@ -137,11 +145,11 @@ def command(
         raise click.exceptions.Exit(EXIT_BROKEN)
 
 
-def _add_tokens(report: CheckReport, measured: tuple[Path, Task | None, Path, Approvals | None], show_row: int | None) -> None:
+def _add_tokens(report: CheckReport, measured: tuple[Path, Task | None, Path], options: CheckOptions, show_row: int | None) -> None:
     """Measure the rows as a configuration trains them; show one where that was asked for."""
     from loren.cli.tokens import RowTokens
 
-    rows = RowTokens(*measured)
+    rows = RowTokens(*measured, approvals=options.get("approvals"), format_in=options.get("format_in"))
     report.tokens = rows.statistics()
     for found in rows.issues():
         report.issues.append(found)
@@ -250,6 +258,6 @@ def _next_command(report: CheckReport, task: Path | None, config: Path | None, a
         return f"loren check --explain {max(errors, key=lambda entry: entry['issues'])['rule']}"
     if config is not None:
         return f"loren train {shlex.quote(str(config))}"
-    variables = {"DATA_PATH": report.file, **({"TASK": str(task)} if task else {})}
+    variables = {"DATA_PATH": "FILE" if report.file == "-" else report.file, **({"TASK": str(task)} if task else {})}
     chosen = [f"--set data.approvals={shlex.quote(str(approvals))}"] if approvals else []
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train", *chosen])

@@ -58,6 +58,8 @@ def verdict(report: CheckReport) -> str:
 
 
 def _facts(report: CheckReport) -> Iterator[str]:
+    if report.read_as is not None:
+        yield f"read as {report.read_as.title}"
     if report.blank_lines:
         yield f"{report.blank_lines} blank line(s) skipped"
     if report.object_targets:

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 class RowTokens:
     """The rows of a clean file as the tokens that a configuration's base model would be trained on."""
 
-    def __init__(self, file: Path, task: Task | None, config: Path, approvals: Approvals | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        task: Task | None,
+        config: Path,
+        *,
+        approvals: Approvals | None = None,
+        format_in: str | None = None,
+    ) -> None:
         """Render every row.
 
         Raises:
@@ -46,7 +54,7 @@ class RowTokens:
         system_prompt = task.system_prompt if task and task.system_in_training else ""
         self._rows = render_rows(
             ChatRenderer(self._tokenizer, self._config.base_model),
-            load_rows(file, task, approvals=approvals).rows,
+            load_rows(file, task, approvals=approvals, format_in=format_in or self._config.data.format).rows,
             system_prompt=system_prompt,
             file=file.name,
         )

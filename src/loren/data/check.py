@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from loren.data.approvals import Approvals, ApprovalUse
 from loren.data.contract import Contract, Verdict
+from loren.data.formats.source import STDIN, open_source
 from loren.data.judge import judge
 from loren.data.label_count import LabelCount
 from loren.data.quality.surveys import quality_surveys
-from loren.data.reader import Line, LineReader
 from loren.data.report import CheckReport
 from loren.data.rows import Row
 from loren.data.rules import Scope, all_rules, issue
@@ -32,6 +33,8 @@ class CheckOptions(TypedDict, total=False):
 
     minimum_rows: int
     """Fewer are an error; 0 turns the rules for the file as a whole off, those for labels too. ``MIN_ROWS`` unless told."""
+    format_in: str | None
+    """The format of the rows, where it is not to be detected."""
     on_row: Callable[[Row], None]
     """Called with every row that breaks no error-level rule, in order."""
     approvals: Approvals | None
@@ -49,10 +52,10 @@ class CheckOptions(TypedDict, total=False):
 
 
 def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOptions]) -> CheckReport:
-    """Check a file against the data contract.
+    """Check a file of conversations against the data contract.
 
     Args:
-        path: the file.
+        path: the file, of any format that ``loren.data.formats`` reads; ``-`` is the standard input.
         task: with a task, targets and label values are judged too.
         options: see :class:`CheckOptions`.
 
@@ -68,7 +71,7 @@ def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOpti
     minimum_rows, approvals = options.get("minimum_rows", MIN_ROWS), options.get("approvals")
     contract = Contract(task, approvals, options.get("golden"))
     labels = LabelCount(task)
-    duplicates = Duplicates(_reread(path), limit=options.get("copies_limit") or COPIES_LIMIT)
+    duplicates = Duplicates(_reread(path, options.get("format_in")), limit=options.get("copies_limit") or COPIES_LIMIT)
     surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates, *quality_surveys(task), ApprovalUse(approvals))
     report.approvals_sha256 = approvals.sha256 if approvals else ""
     report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))
@@ -88,20 +91,24 @@ def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOpti
 def _judge_lines(report: CheckReport, path: Path, contract: Contract, surveys: Sequence[Survey], options: CheckOptions) -> None:
     on_row = options.get("on_row")
     try:
-        with path.open("rb") as stream:
-            reader = LineReader(stream, on_read=options.get("on_read"))
-            for line, verdict in judge(reader, contract, with_rows=on_row is not None, processes=options.get("processes", 1)):
+        with open_source(path, options.get("format_in"), on_read=options.get("on_read")) as source:
+            report.read_as = source.format
+            contract.translate = source.translate
+            for line, verdict in judge(source.lines, contract, with_rows=on_row is not None, processes=options.get("processes", 1)):
                 _add(report, verdict, line, contract.raised)
                 for survey in surveys:
                     survey.add(line, verdict)
                 if on_row is not None and verdict.row is not None:
                     on_row(verdict.row)
+            report.sha256, report.blank_lines = source.sha256, source.blank_lines
+            if source.end is not None:
+                number, breach = source.end
+                report.issues.append(issue(breach, number, contract.raised))
     except OSError as error:
         raise ConfigError(
             f"{path}: expected a JSONL file, found {error.strerror or 'an unreadable one'}",
             hint="give the path of a file with one JSON object a line",
         ) from error
-    report.sha256, report.blank_lines = reader.sha256, reader.blank_lines
 
 
 def _scopes(task: Task | None, *, file_rules: bool, release: bool) -> tuple[Scope, ...]:
@@ -124,16 +131,17 @@ def _judge_card(report: CheckReport, path: Path, raised: frozenset[str]) -> None
     report.dataset = reading.card.model_dump(mode="json") if reading.card else None
 
 
-def _reread(path: Path) -> Reread | None:
+def _reread(path: Path, format_in: str | None) -> Reread | None:
     """Reads the file once more; None for a pipe, which can be read once."""
-    if not path.is_file():
+    if path == STDIN or not path.is_file():
         return None
 
-    def lines() -> Iterator[Line]:
-        with path.open("rb") as stream:
-            yield from LineReader(stream)
+    def rows() -> Iterator[tuple[int, Callable[[], Mapping[str, Any]]]]:
+        with open_source(path, format_in) as source:
+            for line in source.lines:
+                yield line.number, partial(source.row, line)
 
-    return lines
+    return rows
 
 
 def _add(report: CheckReport, verdict: Verdict, line: int, raised: frozenset[str]) -> None:

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
+from loren.data.rules import Breach
+
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """A longer line is reported and skipped. Four MiB is about a million tokens, more than any context that a row could be trained
 in; and a hostile line of this size (a million empty lists) is judged in some 200 MB."""
@@ -21,7 +23,9 @@ class Line(NamedTuple):
     number: int
     """1-based; blank lines are counted, so it is the number that an editor shows."""
     data: bytes | None
-    """Its bytes without the line end; None where it is longer than the limit."""
+    """Its bytes without the line end; None where it is longer than the limit, or has a fault."""
+    fault: Breach | None = None
+    """What is wrong with a row of a table that has no bytes."""
 
 
 class Block(NamedTuple):

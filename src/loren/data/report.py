@@ -10,11 +10,14 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
 from loren.data.rules import Issue, Scope, Severity, find_rule
+
+if TYPE_CHECKING:
+    from loren.data.formats.source import Format
 
 SCHEMA_VERSION = 1
 
@@ -96,6 +99,8 @@ class CheckReport:
     rows: int = 0
     """Lines that are not blank."""
     blank_lines: int = 0
+    read_as: Format | None = None
+    """What the file is."""
     object_targets: int = 0
     """Targets that were objects and were taken as their canonical JSON text."""
     labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, dict[str, int]])
@@ -158,6 +163,7 @@ class CheckReport:
             "sha256": self.sha256,
             "rows": self.rows,
             "blank_lines": self.blank_lines,
+            "read_as": self.read_as.to_json() if self.read_as else None,
             "errors": self.errors,
             "warnings": self.warnings,
             "approved": len(self.approved),

@@ -64,6 +64,12 @@ class Breaches:
         for breach in breaches:
             self.append(breach)
 
+    def absorb(self, others: Breaches, place: Callable[[str], str]) -> None:
+        """Add those of another list, their pointers changed by ``place``."""
+        self._kept += [breach._replace(path=place(breach.path)) for breach in others._kept]
+        for rule, count in others._counts.items():
+            self._counts[rule] = self._counts.get(rule, 0) + count
+
     def __len__(self) -> int:
         """How many were added."""
         return sum(self._counts.values())

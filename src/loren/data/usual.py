@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from loren.data.conversation import BLANK, CONTENT_PATHS, GROUP_KEYS, Conversation, Turn
+from loren.data.conversation import CONTENT_PATHS, GROUP_KEYS, VISIBLE, Conversation, Turn
 from loren.data.decode import COLON_ESCAPE
 from loren.data.rows import Role
 from loren.data.rules import Breaches
@@ -61,7 +61,7 @@ def read_usual(data: bytes) -> Conversation | None:
     contents: list[tuple[str, str | dict[str, Any]]] = []
     for place, message, role, path in zip(range(count), messages, _ORDERS[system], CONTENT_PATHS, strict=False):
         content = message.content
-        if message.role != role or not content.strip(BLANK):
+        if message.role != role or not VISIBLE(content):
             return None
         colons += content.count(":")
         turns.append(_new_turn((place, role, content, 1)))
@@ -79,5 +79,5 @@ def read_usual(data: bytes) -> Conversation | None:
 
 def _is_usual_id(value: object) -> bool:
     if type(value) is str:
-        return bool(value.strip(BLANK))
+        return VISIBLE(value) is not None
     return value is None or (type(value) is int and -_LARGEST <= value < _LARGEST)

@@ -74,7 +74,12 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     processes.on_main(lambda: refuse_existing(run, resume=resume))
     require_packages(config.train.report_to)
     task = load_task(config.task) if config.task else None
-    loaded = load_rows(config.data.path, task, approvals=config.data.approvals and load_approvals(config.data.approvals))
+    loaded = load_rows(
+        config.data.path,
+        task,
+        approvals=config.data.approvals and load_approvals(config.data.approvals),
+        format_in=config.data.format,
+    )
     say(f"check  {len(loaded.rows)} rows keep the data contract")
     split = split_rows(loaded.rows, eval_ratio=config.data.eval_ratio, test_ratio=config.data.test_ratio, seed=config.seed)
     refuse_golden_leaks(split, task, config.data.path)

@@ -117,6 +117,7 @@ def test_ids_never_change_their_meaning() -> None:
         "D109": "content-blank", "D110": "no-user", "D111": "no-assistant", "D112": "system-not-first",
         "D113": "roles-alternate", "D114": "last-not-assistant", "D115": "user-not-first", "D116": "weight-invalid",
         "D117": "nothing-to-learn", "D118": "group-id", "D119": "unknown-row-key", "D120": "unknown-message-key",
+        "D121": "tools-unsupported", "D122": "media-unsupported", "D123": "two-formats",
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
         "D401": "secret-token", "D402": "secret-private-key", "D403": "secret-login", "D404": "secret-password",
         "D405": "secret-key", "D811": "approval-ended", "D812": "approval-unused",
@@ -134,6 +135,7 @@ def test_ids_never_change_their_meaning() -> None:
         "D801": "dataset-card-missing", "D802": "dataset-card-unreadable", "D803": "dataset-card-incomplete",
         "D804": "dataset-card-unknown-key", "D805": "dataset-card-value", "D806": "dataset-changed",
         "D901": "too-few-rows", "D902": "label-too-rare",
+        "D911": "archive-unreadable", "D912": "table-unreadable", "D913": "table-row",
     }.items()  # fmt: skip
 
 

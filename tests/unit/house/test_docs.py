@@ -148,7 +148,7 @@ def test_the_page_of_all_defaults_holds_the_defaults(tmp_path: Path) -> None:
     empty.write_text("", encoding="utf-8")
     assert load_config(path, environment={}).config == load_config(empty, environment={}).config
     named = sum(len(value) if isinstance(value, dict) else 1 for value in tomllib.loads(text).values())
-    assert named >= len(_known_keys()) - 4  # revision, task, preset and approvals are not set by default
+    assert named >= len(_known_keys()) - 5  # revision, task, preset, data.approvals and data.format are not set by default
 
 
 def test_the_tree_names_every_file_and_no_other() -> None:
