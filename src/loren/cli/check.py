@@ -16,6 +16,7 @@ from loren.cli.output import Format, format_option
 if TYPE_CHECKING:
     from loren.data.report import CheckReport
     from loren.data.rules import Issue, Rule
+    from loren.data.text_checks import TextCheck
     from loren.task.definition import Task
 
 EXIT_BROKEN = 3
@@ -30,6 +31,9 @@ EXIT_BROKEN = 3
 )
 @click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
+@click.option(
+    "--recognizer", "recognizers", multiple=True, metavar="NAME", help="Also report what `presidio` or `gliner:FOLDER` finds; slow."
+)
 @format_option
 def command(
     file: Path | None,
@@ -37,6 +41,7 @@ def command(
     config: Path | None,
     show_row: int | None,
     explain: str | None,
+    recognizers: tuple[str, ...],
     output_format: Format,
 ) -> None:
     """Check a training file against the data contract.
@@ -58,7 +63,7 @@ def command(
     from loren.data.check import check_file
 
     task = _load_task(task_folder)
-    report = check_file(file, task)
+    report = check_file(file, task, more_checks=_recognizer_checks(recognizers))
     if config is not None and not report.errors:
         from loren.cli.tokens import RowTokens
 
@@ -76,6 +81,15 @@ def command(
         _print_text(report, following)
     if report.errors:
         raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _recognizer_checks(names: tuple[str, ...]) -> list[TextCheck]:
+    if not names:
+        return []
+    from loren.data.personal.recognizers import make_recognizer
+    from loren.data.text_checks import recognizer_check
+
+    return [recognizer_check(make_recognizer(name)) for name in names]
 
 
 def _load_task(folder: Path | None) -> Task | None:

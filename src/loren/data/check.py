@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from loren.data.report import CheckReport
 from loren.data.rows import Row
 from loren.data.rules import issue
 from loren.data.survey import RowCount, Survey
+from loren.data.text_checks import TextCheck
 from loren.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ MIN_ROWS = 10
 
 
 def check_file(
-    path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS, on_row: Callable[[Row], None] | None = None
+    path: Path,
+    task: Task | None = None,
+    *,
+    minimum_rows: int = MIN_ROWS,
+    on_row: Callable[[Row], None] | None = None,
+    more_checks: Sequence[TextCheck] = (),
 ) -> CheckReport:
     """Check a JSONL file against the data contract.
 
@@ -32,6 +38,7 @@ def check_file(
         task: with a task, targets and label values are judged too.
         minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
         on_row: called with every row that breaks no error-level rule, in order.
+        more_checks: looks at texts besides the rules' own.
 
     Returns:
         The report, which holds every issue.
@@ -43,7 +50,7 @@ def check_file(
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     labels = LabelCount(task)
     surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels)
-    contract = Contract(task)
+    contract = Contract(task, more_checks)
     try:
         with path.open("rb") as stream:
             reader = LineReader(stream)

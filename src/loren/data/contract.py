@@ -7,7 +7,7 @@ A line passes through stages, and every stage that can run, does, so that a pers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
 from loren.data.rules import Breach, Breaches
 from loren.data.target import Target, decoded, read_target, texts_in
-from loren.data.text_checks import TEXT_CHECKS
+from loren.data.text_checks import TEXT_CHECKS, TextCheck
 
 if TYPE_CHECKING:
     from loren.task.definition import Task
@@ -39,8 +39,9 @@ class Verdict:
 class Contract:
     """The rules, with or without a task."""
 
-    def __init__(self, task: Task | None = None) -> None:
+    def __init__(self, task: Task | None = None, more_checks: Sequence[TextCheck] = ()) -> None:
         self._task = task
+        self._text_checks = (*TEXT_CHECKS, *more_checks)
         self._object_target = task is not None and task.is_json
 
     def check(self, line: Line, *, with_row: bool = True) -> Verdict:
@@ -62,7 +63,7 @@ class Contract:
             verdict.object_target = isinstance(conversation.target.content, dict)
         texts = list(_texts(conversation, target))
         joined = "\n".join([text for _, text in texts])
-        for check in TEXT_CHECKS:
+        for check in self._text_checks:
             if check.may_find(joined):
                 for path, text in texts:
                     breaches.extend(check.find(path, text))

@@ -71,6 +71,9 @@ def test_ids_never_change_their_meaning() -> None:
         "D113": "roles-alternate", "D114": "last-not-assistant", "D115": "user-not-first", "D116": "weight-invalid",
         "D117": "nothing-to-learn", "D118": "group-id", "D119": "unknown-row-key", "D120": "unknown-message-key",
         "D201": "target-not-json", "D202": "target-fenced", "D203": "target-schema", "D301": "pii-email", "D302": "pii-phone",
+        "D303": "pii-id-number", "D304": "pii-id-shape", "D305": "pii-card", "D306": "pii-bank-account", "D307": "pii-tax-code",
+        "D308": "pii-iban", "D309": "pii-passport", "D310": "pii-plate", "D311": "pii-spelled-number", "D312": "pii-name",
+        "D313": "pii-address",
         "D501": "golden-question", "D502": "golden-situation", "D901": "too-few-rows", "D902": "label-too-rare",
     }.items()  # fmt: skip
 
