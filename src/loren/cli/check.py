@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loren.data.report import CheckReport
     from loren.data.rules import Language
     from loren.data.similar.golden import GoldenIndex
+    from loren.data.text_checks import TextCheck
     from loren.task.definition import Task
 
 EXIT_BROKEN = 3
@@ -59,6 +60,9 @@ ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
 )
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
 @click.option(
+    "--recognizer", "recognizers", multiple=True, metavar="NAME", help="Also report what `presidio` or `gliner:FOLDER` finds; slow."
+)
+@click.option(
     "--processes",
     type=click.IntRange(1, 64),
     help="How many judge the lines: 1 for a small file, else one a core; the report is the same.",
@@ -86,6 +90,7 @@ def command(
     golden_files: tuple[Path, ...],
     copies_limit: int | None,
     explain: str | None,
+    recognizers: tuple[str, ...],
     processes: int | None,
     language: Language | None,
     print_schema: bool,
@@ -133,7 +138,9 @@ def command(
         "golden": _load_golden(golden_files, file),
         "copies_limit": copies_limit,
         "release": release or croissant_file is not None,
-        "processes": processes or usual_processes(file),
+        "more_checks": _recognizer_checks(recognizers),
+        # A recogniser's model is held once.
+        "processes": 1 if recognizers else processes or usual_processes(file),
     }
     report = _check(file, task, options)
     if config is not None and not report.errors:
@@ -185,6 +192,15 @@ def _check(file: Path, task: Task | None, options: CheckOptions) -> CheckReport:
 
     with ByteProgress("checking", total=file.stat().st_size if file.is_file() else None) as progress:
         return check_file(file, task, **{**options, "on_read": progress.update})
+
+
+def _recognizer_checks(names: tuple[str, ...]) -> list[TextCheck]:
+    if not names:
+        return []
+    from loren.data.personal.recognizers import make_recognizer
+    from loren.data.text_checks import recognizer_check
+
+    return [recognizer_check(make_recognizer(name)) for name in names]
 
 
 def _load_task(folder: Path | None) -> Task | None:

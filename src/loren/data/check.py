@@ -18,6 +18,7 @@ from loren.data.rows import Row
 from loren.data.rules import Scope, all_rules, issue
 from loren.data.similar.duplicates import COPIES_LIMIT, Duplicates, Reread
 from loren.data.survey import RowCount, Survey
+from loren.data.text_checks import TextCheck
 from loren.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class CheckOptions(TypedDict, total=False):
     """Rows that the file may share nothing with."""
     copies_limit: int | None
     """Different questions up to which copies in other words are looked for; ``COPIES_LIMIT`` unless told."""
+    more_checks: Sequence[TextCheck]
+    """Looks at texts besides the rules' own."""
     release: bool
     """The dataset's card beside the file is judged too."""
     processes: int
@@ -69,7 +72,7 @@ def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOpti
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
     minimum_rows, approvals = options.get("minimum_rows", MIN_ROWS), options.get("approvals")
-    contract = Contract(task, approvals, options.get("golden"))
+    contract = Contract(task, approvals, options.get("golden"), options.get("more_checks", ()))
     labels = LabelCount(task)
     duplicates = Duplicates(_reread(path, options.get("format_in")), limit=options.get("copies_limit") or COPIES_LIMIT)
     surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates, *quality_surveys(task), ApprovalUse(approvals))

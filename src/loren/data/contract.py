@@ -21,7 +21,7 @@ from loren.data.rules import Breach, Breaches, all_rules, is_approvable, raised_
 from loren.data.similar.forms import target_digest
 from loren.data.similar.question import asked_in, question_of
 from loren.data.target import Target, decoded, read_target, texts_in
-from loren.data.text_checks import TEXT_CHECKS
+from loren.data.text_checks import TEXT_CHECKS, TextCheck
 from loren.data.usual import read_usual
 
 if TYPE_CHECKING:
@@ -61,17 +61,25 @@ class Verdict:
 class Contract:
     """The rules, with or without a task."""
 
-    def __init__(self, task: Task | None = None, approvals: Approvals | None = None, golden: GoldenIndex | None = None) -> None:
+    def __init__(
+        self,
+        task: Task | None = None,
+        approvals: Approvals | None = None,
+        golden: GoldenIndex | None = None,
+        more_checks: Sequence[TextCheck] = (),
+    ) -> None:
         """Make a contract.
 
         Args:
             task: judges targets and labels.
             approvals: issues that someone answers for.
             golden: a row that shares something with one of these breaks a rule.
+            more_checks: looks at texts besides the rules' own.
         """
         self._task = task
         self._approvals = approvals
         self._golden = golden
+        self._text_checks = (*TEXT_CHECKS, *more_checks)
         self._object_target = task is not None and task.is_json
         self.translate: Translate | None = None
         """What turns a row of the file's format into a row of ``messages``."""
@@ -102,7 +110,7 @@ class Contract:
         breaches.extend(translated.breaches)
         if translated.row is None:  # its texts are searched all the same
             texts = texts_in("", value)
-            _search(texts, "\n".join([text for _, text in texts]), breaches)
+            self._search(texts, "\n".join([text for _, text in texts]), breaches)
             return Verdict(breaches)
         conversation = read_conversation(translated.row, Breaches(), object_target=self._object_target)
         verdict, target = self._judge(conversation, translated.parts)
@@ -126,13 +134,19 @@ class Contract:
             verdict.digests = question_of(conversation.turns).digest, target_digest(target.text)
         texts = _texts(conversation, target, parts)
         joined = "\n".join([text for _, text in texts])
-        _search(texts, joined, breaches)
+        self._search(texts, joined, breaches)
         verdict.traits, found = judge_row(conversation, target, texts, joined, self._task)
         breaches.extend(found)
         if self._golden is not None:
             asked = asked_in((turn.place, turn) for turn in conversation.turns)
             breaches.extend(self._golden.leaks(asked, conversation.groups))
         return verdict, target
+
+    def _search(self, texts: Sequence[tuple[str, str]], joined: str, breaches: Breaches) -> None:
+        for check in self._text_checks:
+            if check.may_find(joined):
+                for path, text in texts:
+                    breaches.extend(check.find(path, text))
 
     def _finish(self, verdict: Verdict, conversation: Conversation, target: Target | None, number: int | None) -> Verdict:
         """Take out what is approved; where the row is fit and ``number`` is given, the verdict holds the row."""
@@ -155,13 +169,6 @@ class Contract:
         verdict.met = tuple(dict.fromkeys(met for met in answers.values() if met is not None))
         open_or_ended = {name for name, met in answers.items() if met is None or met.has_ended}
         verdict.approved = verdict.breaches.take(lambda b: (b.path, b.rule) in answers and (b.path, b.rule) not in open_or_ended)
-
-
-def _search(texts: Sequence[tuple[str, str]], joined: str, breaches: Breaches) -> None:
-    for check in TEXT_CHECKS:
-        if check.may_find(joined):
-            for path, text in texts:
-                breaches.extend(check.find(path, text))
 
 
 def _texts(conversation: Conversation, target: Target | None, parts: Parts) -> list[tuple[str, str]]:

@@ -197,7 +197,7 @@ def first_slow_text(work: Callable[[str], object], *, size: int) -> str | None:
 
 def test_patterns_are_found_wherever_they_are() -> None:
     assert len(PATTERNS) >= 8
-    assert "loren.data.phone._words.thing" in PATTERNS  # built at its first use, in a tuple
+    assert any(name.startswith("loren.data.personal.") for name in PATTERNS)  # built at its first use, in a tuple
     assert dict(reach({"a": [re.compile("x")]}, "m", 0)) == {"m.a.0": re.compile("x")}
 
 

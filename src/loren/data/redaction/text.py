@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-from loren.data.pii import find_pii
+from loren.data.personal.find import find_pii
 from loren.data.redaction.placeholders import Placeholders
 from loren.data.secrets.find import find_secrets
 
