@@ -9,15 +9,23 @@ from pathlib import Path
 
 from reference_pages.cli import cli_page
 from reference_pages.config import config_page
+from reference_pages.dataset import dataset_page
 from reference_pages.exit_codes import exit_codes_page
-from reference_pages.rules import rules_page
+from reference_pages.report import report_page
+from reference_pages.rules import rules_page, vietnamese_rules_page
 from reference_pages.task import task_page
+
+from loren.data.outputs.schema import schema_text
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 PAGES: dict[str, Callable[[], str]] = {
     "config.md": config_page,
     "task.md": task_page,
     "rules.md": rules_page,
+    "rules.vi.md": vietnamese_rules_page,
+    "dataset.md": dataset_page,
+    "report.md": report_page,
+    "report.schema.json": schema_text,
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import json
 import types
@@ -20,6 +21,7 @@ _TYPES: dict[object, tuple[str, str]] = {
     float: ("number", "numbers"),
     str: ("string", "strings"),
     Path: ("path", "paths"),
+    datetime.date: ("date", "dates"),
 }
 """Type -> its name, and the name of many."""
 

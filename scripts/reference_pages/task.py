@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from loren.task import phrases
-from loren.task.definition import SanityThresholds, TaskFile
+from loren.task.definition import ContractSection, SanityThresholds, TaskFile
 from loren.task.wording import WordingFile
 from reference_pages.fields import key_entry, section_sentence
 from reference_pages.markdown import NOTICE
@@ -21,7 +21,7 @@ A task says what a good reply is. Loren's code knows no label and no word of any
 
 | file | holds | needed |
 |---|---|---|
-| `task.toml` | labels, language, thresholds of the sanity check | always |
+| `task.toml` | labels, language, thresholds of the sanity check, rules of the data contract that it makes stricter | always |
 | `schema.json` | JSON Schema (2020-12) of a target; without it a target is free text | for JSON targets |
 | `system.txt` | the system prompt: the base model always gets it, training only with `system_in_training` | no |
 | `wording.toml` | politeness, length, next step, and what a reply must not state, claim or promise | no |
@@ -68,6 +68,8 @@ def _entries(section: type[BaseModel], prefix: str) -> Iterator[str]:
         yield from _entries(kind, f"{path}.")
         if kind is SanityThresholds:
             yield "A criterion that the task has no rule for is not judged, and `loren sanity` says so.\n"
+        if kind is ContractSection:
+            yield "[The rules](rules.md) have their own page. An entry that is no rule is a mistake.\n"
 
 
 def _section_in(field: FieldInfo) -> type[BaseModel] | None:

@@ -33,10 +33,21 @@ SECTIONS = (
     Section(
         "guides",
         {"en": "Guides", "vi": "Hướng dẫn"},
-        ("your-first-adapter", "your-own-task", "colab", "local-gpu", "resume-and-replay", "adopt-an-adapter"),
+        (
+            "your-first-adapter",
+            "check-your-data",
+            "your-own-task",
+            "check-in-ci",
+            "colab",
+            "local-gpu",
+            "resume-and-replay",
+            "adopt-an-adapter",
+        ),
     ),
     Section("concepts", {"en": "Concepts", "vi": "Khái niệm"}, ("lora-and-qlora", "run-folder")),
-    Section("reference", {"en": "Reference", "vi": "Tra cứu"}, ("cli", "config", "task", "rules", "exit-codes")),
+    Section(
+        "reference", {"en": "Reference", "vi": "Tra cứu"}, ("cli", "config", "task", "rules", "report", "dataset", "exit-codes")
+    ),
 )
 NOT_SHOWN = "decisions/"
 """Written for those who change Loren, not for those who use it."""

@@ -9,6 +9,7 @@ import pytest
 
 from loren.errors import EXIT_GATE
 from project import make_project
+from small_disk import SmallDisk, mounted_disk
 from warm_loren import warm_loren
 
 
@@ -23,3 +24,12 @@ def programs(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Itera
     """A folder for the path with a `loren` that knows the tiny model only, and starts at once."""
     with warm_loren(tmp_path_factory.mktemp("programs") / "bin", tiny_base, EXIT_GATE) as folder:
         yield folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """An empty disk of 64 kB."""
+    with mounted_disk(tmp_path / "disk", "64k") as disk:
+        if disk is None:
+            pytest.skip("this system lets nobody mount a tmpfs here")
+        yield disk

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from loren.train.artifact import save_artifact
 from loren.train.checkpoints import list_checkpoints
 from project import loren, make_project
 from running import digests, steps_of, train_here, weights_of
+from small_disk import SmallDisk
 
 CALLS = (("fsync", os), ("replace", os), ("chmod", os), ("mkstemp", tempfile), ("mkdtemp", tempfile))
 
@@ -142,29 +143,17 @@ def test_small_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: 
     assert nth >= 2
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Generator[Path]:
-    """An empty file system of its own; the kernel says no when it is full."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("this system lets nobody mount a tmpfs here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
 def test_a_disk_that_is_really_full(
-    finished: Path, tiny_base: Path, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tiny_base: Path, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Before the first step there is room; then others fill the disk.
     monkeypatch.setattr("loren.train.preflight.shutil.disk_usage", lambda place: shutil._ntuple_diskusage(1 << 40, 0, 1 << 40))
     make_project(tmp_path, tiny_base)
-    (tmp_path / "runs").symlink_to(small_disk)
+    (tmp_path / "runs").symlink_to(small_disk.path)
     run = RunFolder(tmp_path / "runs" / "a")
     said: list[str] = []
     for kilobytes in range(64, 4096, 96):
-        subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(small_disk)], check=True)
+        small_disk.resize(f"{kilobytes}k")
         refused = refusal_of(lambda: train_here(tmp_path, resume=True))
         if refused is None:
             break
@@ -182,22 +171,22 @@ def fill(path: Path) -> None:
             file.write(bytes(4096))
 
 
-def test_the_command_line_when_others_fill_the_disk(tiny_base: Path, tmp_path: Path, small_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+def test_the_command_line_when_others_fill_the_disk(tiny_base: Path, tmp_path: Path, small_disk: SmallDisk) -> None:
+    small_disk.resize("8m")
     make_project(tmp_path, tiny_base)
-    (tmp_path / "runs").symlink_to(small_disk)
+    (tmp_path / "runs").symlink_to(small_disk.path)
     process = subprocess.Popen(
         [sys.executable, "-m", "loren", "train", "run.toml", "--set", "train.max_steps=400", "--set", "train.save_steps=10"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    metrics = small_disk / "a" / "metrics.jsonl"
+    metrics = small_disk.path / "a" / "metrics.jsonl"
     while process.poll() is None and not metrics.is_file():
         time.sleep(0.02)
-    fill(small_disk / "filler")
+    fill(small_disk.path / "filler")
     _, said = process.communicate(timeout=240)
     assert process.returncode == 6, said
     assert "error: could not write" in said
     assert "bug" not in said
-    (small_disk / "filler").unlink()
+    (small_disk.path / "filler").unlink()
     done = loren("train", "run.toml", "--set", "train.max_steps=400", "--set", "train.save_steps=10", "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

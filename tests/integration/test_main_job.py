@@ -66,7 +66,7 @@ def test_train_leaves_a_run_folder_that_says_how_it_came_to_be(trained: Trained)
     run = trained.run
     config = json.loads((run / "config.json").read_text())
     assert config["origins"]["train.warmup_ratio"] == "--set"
-    assert config["execution"]["loss_path"] == "label_positions_shared_prefix"
+    assert config["execution"]["loss_path"] == "packed_label_positions"
     metadata = json.loads((run / "adapter" / "training_metadata.json").read_text())
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in metrics] == list(range(1, 10))

@@ -13,7 +13,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from project import make_project
+from project import loren, make_project
+from small_disk import SmallDisk
 
 LIMITED = """
 import resource, sys
@@ -24,21 +25,6 @@ room = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + room, resource.RLIM_INFINITY))
 sys.exit(run(["train", "run.toml", *sys.argv[2:]]))
 """
-ON_TMPFS = 'mount -t tmpfs -o size="$1" none "$2" && shift 2 && exec "$@"'
-
-
-def on_tmpfs(size: str, place: Path, *command: str, cwd: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` where ``place`` is a disk of ``size``; the mount is seen by no other process, and goes with this one."""
-    place.mkdir(parents=True, exist_ok=True)
-    return subprocess.run(
-        ["unshare", "--mount", "sh", "-c", ON_TMPFS, "sh", size, str(place), *command],
-        cwd=cwd, env={**os.environ, "NO_COLOR": "1", **environment}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-
-
-needs_mounts = pytest.mark.skipif(
-    shutil.which("unshare") is None or getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can mount a small disk"
-)
 
 
 def large_base(folder: Path, tiny_base: Path) -> Path:
@@ -83,11 +69,11 @@ def test_too_little_memory_is_refused_with_the_sum_and_a_change_that_fits(tmp_pa
     assert [path.name for path in (project / "runs" / "a").iterdir()] == [".lock"]  # nothing that a new start would mind
 
 
-@needs_mounts
-def test_too_little_disk_is_refused_before_the_first_step(tmp_path: Path, tiny_base: Path) -> None:
+def test_too_little_disk_is_refused_before_the_first_step(tmp_path: Path, tiny_base: Path, small_disk: SmallDisk) -> None:
     project = make_project(tmp_path, tiny_base)
-    command = [sys.executable, "-m", "loren", "train", "run.toml"]
-    done = on_tmpfs("256k", project / "runs", *command, cwd=project, environment={"LOREN_CACHE": str(tmp_path / "cache")})
+    small_disk.resize("256k")
+    (project / "runs").symlink_to(small_disk.path)
+    done = loren("train", "run.toml", cwd=project, environment={"LOREN_CACHE": str(tmp_path / "cache")})
     assert done.returncode == 4, done.stderr
     lines = done.stderr[done.stderr.index("error:") :].splitlines()
     assert lines[0].startswith(f"error: the disk of {project / 'runs' / 'a'} can't hold this run: it needs about ")
@@ -99,8 +85,7 @@ def test_too_little_disk_is_refused_before_the_first_step(tmp_path: Path, tiny_b
     assert "step 1/9" not in done.stderr
 
 
-@needs_mounts
-def test_doctor_is_honest_without_disk_and_memory(tmp_path: Path) -> None:
+def test_doctor_is_honest_without_disk_and_memory(tmp_path: Path, small_disk: SmallDisk) -> None:
     code = (
         "import resource, sys\n"
         "resource.setrlimit(resource.RLIMIT_AS, (5_500_000_000, resource.RLIM_INFINITY))\n"
@@ -108,11 +93,14 @@ def test_doctor_is_honest_without_disk_and_memory(tmp_path: Path) -> None:
         "from loren.cli.main import run\n"
         "sys.exit(run(['doctor']))\n"
     )
-    cache = tmp_path / "small"
-    done = on_tmpfs("1m", cache, sys.executable, "-c", code, cwd=tmp_path, environment={"LOREN_CACHE": str(cache / "loren")})
+    cache = small_disk.path / "loren"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "NO_COLOR": "1", "LOREN_CACHE": str(cache)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
     assert done.returncode == 4, done.stderr
     lines = done.stderr.splitlines()
     assert "  memory  expected 6 GB, found 5.5 GB" in lines
-    assert f"  cache  expected 3 GB free at {cache / 'loren'}, found 0.0 GB" in lines
+    assert f"  cache  expected 3 GB free at {cache}, found 0.0 GB" in lines
     assert lines[0] == "error: 3 problem(s) on this machine stop training"  # torch is the third
     assert "set LOREN_CACHE to a folder on another disk" in done.stdout

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from accelerate.commands.config.config_args import ClusterConfig
 from safetensors.torch import load_file
 
 from loren.train.checkpoints import list_checkpoints
@@ -35,14 +36,21 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*TORCHRUN, *arguments], cwd=cwd, capture_output=True, text=True, timeout=280, check=False)
 
 
-def test_two_processes_equal_one_with_twice_the_accumulation(tiny_base: Path, tmp_path: Path) -> None:
-    two, one = two_projects(tmp_path, tiny_base, steps=9)
+@pytest.fixture(scope="module")
+def projects(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One project trained by two processes of torchrun, and by this one with twice the accumulation."""
+    two, one = two_projects(tmp_path_factory.mktemp("projects"), tiny_base, steps=9)
     write_rows(two / "data" / "train.jsonl", 47)  # the last step of an epoch is not full
     write_rows(one / "data" / "train.jsonl", 47)
     done = run("-m", "loren", "train", "run.toml", cwd=two)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("keep the data contract") == done.stdout.count("next: ") == 1  # one of them speaks
     train_here(one)
+    return two, one
+
+
+def test_two_processes_equal_one_with_twice_the_accumulation(projects: tuple[Path, Path]) -> None:
+    two, one = projects
     ours, theirs = steps_of(two / "runs" / "a"), steps_of(one / "runs" / "a")
     assert len(ours) == len(theirs) == 9
     assert len({line["tokens"] for line in ours}) > 1
@@ -55,6 +63,24 @@ def test_two_processes_equal_one_with_twice_the_accumulation(tiny_base: Path, tm
         assert mine["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
     mine, other = (load_file(each / "runs" / "a" / "adapter" / "adapter_model.safetensors") for each in (two, one))
     assert all(float((mine[name] - other[name]).norm() / other[name].norm()) < 1e-2 for name in other)
+
+
+@pytest.mark.slow
+def test_accelerate_launch_gives_torchruns_bytes(projects: tuple[Path, Path], tiny_base: Path, tmp_path: Path) -> None:
+    """By a file as `accelerate config` writes it, on a machine without a GPU too; its precision is not the run's."""
+    two, _ = two_projects(tmp_path, tiny_base, steps=9)
+    write_rows(two / "data" / "train.jsonl", 47)
+    ClusterConfig(
+        compute_environment="LOCAL_MACHINE", distributed_type="MULTI_GPU", mixed_precision="bf16", use_cpu=False, debug=False,
+        num_machines=1, num_processes=2, main_process_port=0,
+    ).to_yaml_file(str(tmp_path / "accelerate.yaml"))  # fmt: skip
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(tmp_path / "accelerate.yaml")]
+    done = subprocess.run(
+        [*launch, "--module", "loren", "train", "run.toml"], cwd=two, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert steps_of(two / "runs" / "a") == steps_of(projects[0] / "runs" / "a")
+    assert weights_of(two / "runs" / "a") == weights_of(projects[0] / "runs" / "a")
 
 
 @pytest.mark.parametrize(

@@ -128,3 +128,16 @@ def test_a_changed_adapter_is_refused_by_name(finished: Path, tmp_path: Path, ch
     with pytest.raises(IntegrityError) as caught:
         verify_manifest(tmp_path / "run" / "adapter")
     assert name in str(caught.value)
+
+
+def test_a_finished_run_that_was_damaged_is_not_called_done(finished: Path) -> None:
+    project = finished.parents[1]
+    assert train_here(project, resume=True).was_done
+    weights = finished / "adapter" / "adapter_model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    try:
+        with pytest.raises(IntegrityError, match=weights.name):
+            train_here(project, resume=True)
+    finally:
+        weights.write_bytes(data)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from loren.errors import IntegrityError
+from loren.evaluate.golden import evaluate_run
+from loren.evaluate.sanity import check_sanity
+from loren.runs.folder import RunFolder
 from project import loren
 
 HELPDESK = Path(__file__).parents[1] / "tasks" / "helpdesk"
@@ -78,3 +83,20 @@ def test_a_sanity_prompt_that_was_trained_on_is_an_error(helpdesk: Path, tmp_pat
     assert done.returncode == 3
     assert "train.jsonl:" in done.stderr
     assert question[:20] not in done.stderr
+
+
+def test_answers_of_an_adapter_that_was_damaged_since_are_not_used(helpdesk: Path, tmp_path: Path) -> None:
+    ask = {"batch_size": 5, "say": [].append, "fetching": lambda: nullcontext(lambda *_: None)}
+    before = RunFolder(helpdesk / "runs" / "a")
+    check_sanity(before, **ask)
+    evaluate_run(before, limit=9, **ask)
+    shutil.copytree(before.path, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert check_sanity(run, **ask).was_done
+    weights = run.adapter / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    for work in (lambda: check_sanity(run, **ask), lambda: evaluate_run(run, limit=9, **ask)):
+        with pytest.raises(IntegrityError, match=weights.name):
+            work()

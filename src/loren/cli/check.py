@@ -1,35 +1,49 @@
-"""`loren check FILE`: the data contract, for people (text) and for machines (JSON)."""
+"""`loren check FILE`: the data contract, for people (text) and for machines (JSON, SARIF, JUnit)."""
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import click
 
-from loren.cli.output import Format, format_option
-
 if TYPE_CHECKING:
+    from loren.data.approvals import Approvals
+    from loren.data.check import CheckOptions
     from loren.data.report import CheckReport
-    from loren.data.rules import Issue, Rule
+    from loren.data.rules import Language
     from loren.data.similar.golden import GoldenIndex
+    from loren.data.text_checks import TextCheck
     from loren.task.definition import Task
 
 EXIT_BROKEN = 3
 """Exit code of a file that breaks the contract."""
+ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("files", metavar="[FILE]...", type=click.Path(path_type=Path, allow_dash=True), nargs=-1)
 @click.option("--task", "task_folder", type=click.Path(path_type=Path), help="Judge targets and label counts by this task too.")
+@click.option(
+    "--approvals", "approvals_file", type=click.Path(path_type=Path), help="Issues that someone answers for, one by one (TOML)."
+)
 @click.option(
     "--tokens", "config", type=click.Path(path_type=Path), metavar="CONFIG", help="Measure rows in tokens, as CONFIG trains."
 )
 @click.option("--show-row", type=click.IntRange(1), metavar="LINE", help="With --tokens: print this row with its labels marked.")
+@click.option("--format-in", metavar="NAME", help="The rows' format, where it is not to be detected (see below).")
+@click.option(
+    "--release", is_flag=True, help="Judge the DATASET.toml beside FILE too: who answers for the rows, who reviewed them."
+)
+@click.option(
+    "--croissant",
+    "croissant_file",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="Describe a clean dataset in OUT as Croissant JSON-LD; implies --release.",
+)
 @click.option(
     "--against",
     "golden_files",
@@ -45,20 +59,49 @@ EXIT_BROKEN = 3
     help="Look for copies in other words among up to so many different questions; 200000 unless told otherwise.",
 )
 @click.option("--explain", metavar="RULE", help="Explain a rule, by id or name, and stop.")
-@format_option
+@click.option(
+    "--recognizer", "recognizers", multiple=True, metavar="NAME", help="Also report what `presidio` or `gliner:FOLDER` finds; slow."
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    help="How many judge the lines: 1 for a small file, else one a core; the report is the same.",
+)
+@click.option(
+    "--lang", "language", type=click.Choice(["en", "vi"]), help="With --explain: its language; by default the terminal's."
+)
+@click.option("--print-schema", is_flag=True, help="Print the JSON Schema of the JSON report, and stop.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json", "sarif", "junit"]),
+    default="text",
+    help="text for people; for machines on stdout: json, sarif (code scanning), junit (build servers).",
+)
 def command(
-    file: Path | None,
+    files: tuple[Path, ...],
     task_folder: Path | None,
+    approvals_file: Path | None,
     config: Path | None,
     show_row: int | None,
+    format_in: str | None,
+    release: bool,
+    croissant_file: Path | None,
     golden_files: tuple[Path, ...],
     copies_limit: int | None,
     explain: str | None,
-    output_format: Format,
+    recognizers: tuple[str, ...],
+    processes: int | None,
+    language: Language | None,
+    print_schema: bool,
+    output_format: ReportFormat,
 ) -> None:
-    """Check a training file against the data contract.
+    """Check training files against the data contract.
 
-    FILE holds one JSON object a line, with its conversation under `messages`. Exit code 0: clean (there may be warnings);
+    FILE holds one JSON object a line, with its conversation under `messages`; - is the standard input. ShareGPT, Alpaca, OpenAI
+    fine-tuning and prompt/completion rows are judged by the same rules, also in a JSON list, CSV, Parquet, gzip or zstd. What a
+    file is, is detected; --format-in says it: messages, openai, sharegpt, alpaca, prompt-completion, or
+    prompt-completion:QUESTION,REPLY with the names of two fields. Exit code 0: clean (there may be warnings);
     3: broken. No text of the file is ever printed, but by --show-row.
 
     Raises:
@@ -66,33 +109,98 @@ def command(
         click.exceptions.Exit: the file is broken; the report has been printed.
     """
     if explain is not None:
-        _explain(explain)
+        from loren.cli.explain import explain as print_rule
+
+        print_rule(explain, language, as_json=output_format == "json")
         return
-    if file is None:
+    if print_schema:
+        from loren.data.outputs.schema import schema_text
+
+        click.echo(schema_text(), nl=False)
+        return
+    if not files:
         raise click.UsageError("expected a FILE to check, or --explain RULE")
+    if len(files) > 1:
+        _check_each(files, output_format, croissant_file)
+        return
+    file = next(iter(files))
     if show_row is not None and config is None:
         raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
-    from loren.data.check import check_file
-
+    if config is not None and str(file) == "-":
+        raise click.UsageError("--tokens needs a FILE, which is read again; found the standard input")
     task = _load_task(task_folder)
-    report = check_file(file, task, golden=_load_golden(golden_files, file), copies_limit=copies_limit)
-    if config is not None and not report.errors:
-        from loren.cli.tokens import RowTokens
+    from loren.data.judge import usual_processes
 
-        rows = RowTokens(file, task, config)
-        report.tokens = rows.statistics()
-        if show_row is not None:
-            click.echo(rows.show(show_row), err=output_format == "json")
-    following = _next_command(report, task_folder, config)
-    if output_format == "json":
-        if reconfigure := getattr(sys.stdout, "reconfigure", None):
-            reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal is
-        report.write_json(sys.stdout)
-        click.echo(f"{_verdict(report)}\nnext: {following}", err=True)
-    else:
-        _print_text(report, following)
+    approvals = _load_approvals(approvals_file)
+    options: CheckOptions = {
+        "format_in": format_in,
+        "approvals": approvals,
+        "golden": _load_golden(golden_files, file),
+        "copies_limit": copies_limit,
+        "release": release or croissant_file is not None,
+        "more_checks": _recognizer_checks(recognizers),
+        # A recogniser's model is held once.
+        "processes": 1 if recognizers else processes or usual_processes(file),
+    }
+    report = _check(file, task, options)
+    if config is not None and not report.errors:
+        _add_tokens(report, (file, task, config), options, show_row)
+    if croissant_file is not None and not report.errors:
+        _write_croissant(report, file, croissant_file)
+    _print(report, output_format, _next_command(report, task_folder, config, approvals_file))
     if report.errors:
         raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _add_tokens(report: CheckReport, measured: tuple[Path, Task | None, Path], options: CheckOptions, show_row: int | None) -> None:
+    """Measure the rows as a configuration trains them; show one where that was asked for."""
+    from loren.cli.tokens import RowTokens
+
+    rows = RowTokens(*measured, approvals=options.get("approvals"), format_in=options.get("format_in"))
+    report.tokens = rows.statistics()
+    for found in rows.issues():
+        report.issues.append(found)
+    if show_row is not None:
+        click.echo(rows.show(show_row), err=click.get_current_context().params["output_format"] != "text")
+
+
+def _check_each(files: tuple[Path, ...], output_format: ReportFormat, croissant_file: Path | None) -> None:
+    """Check several files with the options of this command, one after the other.
+
+    Raises:
+        click.UsageError: an option is about one file.
+        click.exceptions.Exit: one of them is broken.
+    """
+    if output_format != "text" or croissant_file is not None:
+        raise click.UsageError("--format json, sarif or junit and --croissant take one FILE: a report is about one")
+    context = click.get_current_context()
+    broken = False
+    for number, file in enumerate(files):
+        if number:
+            click.echo()
+        try:
+            context.invoke(command, **{**context.params, "files": (file,)})
+        except click.exceptions.Exit:
+            broken = True
+    if broken:
+        raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _check(file: Path, task: Task | None, options: CheckOptions) -> CheckReport:
+    from loren.cli.progress import ByteProgress
+    from loren.data.check import check_file
+
+    with ByteProgress("checking", total=file.stat().st_size if file.is_file() else None) as progress:
+        return check_file(file, task, **{**options, "on_read": progress.update})
+
+
+def _recognizer_checks(names: tuple[str, ...]) -> list[TextCheck]:
+    if not names:
+        return []
+    from loren.data.personal.recognizers import make_recognizer
+    from loren.data.text_checks import recognizer_check
+
+    return [recognizer_check(make_recognizer(name)) for name in names]
 
 
 def _load_task(folder: Path | None) -> Task | None:
@@ -118,98 +226,54 @@ def _load_golden(files: tuple[Path, ...], file: Path) -> GoldenIndex | None:
     return read_golden(files)
 
 
-def _print_text(report: CheckReport, following: str) -> None:
-    """The report for people: what was read, the issues by rule, the verdict, the next command."""
-    _say(f"{report.file}: {report.rows} row(s), sha256 {report.sha256[:12]}", bold=True)
-    if report.blank_lines:
-        _say(f"  {report.blank_lines} blank line(s) skipped")
-    if report.object_targets:
-        _say(f"  {report.object_targets} target(s) are objects: taken as their canonical JSON text")
-    if reason := report.duplicates.get("not_compared"):
-        _say(f"  copies in other words were not looked for: {reason}")
-    for pointer, values in report.labels.items():
-        counts = ", ".join(f"{value} {count}" for value, count in _shown_labels(values))
-        _say(f"  rows by {pointer}: {counts or 'none could be read'}")
-    if report.tokens is not None:
-        from loren.cli.tokens import token_lines
+def _load_approvals(file: Path | None) -> Approvals | None:
+    if file is None:
+        return None
+    from loren.data.approvals import load_approvals
 
-        for line in token_lines(report.tokens):
-            _say(line)
-    for rule, issues, count in _by_rule(report):
-        _say("")
-        _say(f"{rule.severity} {rule.id} {rule.name}: {count} issue(s)", color="red" if rule.severity == "error" else "yellow")
-        for issue in issues:
-            place = " ".join(part for part in (f"line {issue.line}" if issue.line else "file", issue.path) if part)
-            _say(f"  {place}: {issue.message}")
-        if count > len(issues):
-            _say(f"  ... and {count - len(issues)} more; --format json lists all")
-        _say(f"  hint: {rule.hint}")
-    _say("")
-    _say(_verdict(report), color="red" if report.errors else "green")
-    _say(f"next: {following}")
+    return load_approvals(file)
 
 
-def _by_rule(report: CheckReport) -> Iterator[tuple[Rule, list[Issue], int]]:
-    from loren.data.rules import find_rule
+def _print(report: CheckReport, output_format: ReportFormat, following: str) -> None:
+    """The report on stdout; with a format for machines, verdict and next command on stderr."""
+    from loren.cli.check_text import print_report, verdict
 
-    for entry in report.by_rule():
-        rule = find_rule(entry["rule"])
-        if rule is not None:
-            yield rule, report.issues.first[rule.id], entry["issues"]
+    if output_format == "text":
+        print_report(report, following)
+        return
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(encoding="utf-8")  # JSON and XML are UTF-8 here, whatever the terminal is
+    if output_format == "json":
+        report.write_json(sys.stdout)
+    elif output_format == "sarif":
+        from loren.data.outputs.sarif import write_sarif
+
+        write_sarif(report, sys.stdout)
+    else:
+        from loren.data.outputs.junit import write_junit
+
+        write_junit(report, sys.stdout)
+    click.echo(f"{verdict(report)}\nnext: {following}", err=True)
 
 
-def _shown_labels(values: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(values.items(), key=lambda item: (-item[1], item[0]))
+def _write_croissant(report: CheckReport, file: Path, out: Path) -> None:
+    from loren.data.dataset_card import read_card
+    from loren.data.outputs.croissant import croissant
+    from loren.runs.files import write_json
+
+    card = read_card(file.parent).card
+    if card is not None:
+        write_json(out, croissant(card, report, file, out.parent))
+        click.echo(f"wrote {out}", err=True)
 
 
-def _verdict(report: CheckReport) -> str:
-    if report.errors:
-        return f"broken: {report.errors} error(s), {report.warnings} warning(s)"
-    if report.warnings:
-        return f"clean: no error, {report.warnings} warning(s)"
-    return "clean"
-
-
-def _next_command(report: CheckReport, task: Path | None, config: Path | None) -> str:
+def _next_command(report: CheckReport, task: Path | None, config: Path | None, approvals: Path | None) -> str:
     """The command that a person runs next: train a clean file, understand the most frequent error of a broken one."""
     errors = [entry for entry in report.by_rule() if entry["severity"] == "error"]
     if errors:
         return f"loren check --explain {max(errors, key=lambda entry: entry['issues'])['rule']}"
     if config is not None:
         return f"loren train {shlex.quote(str(config))}"
-    variables = {"DATA_PATH": report.file, **({"TASK": str(task)} if task else {})}
-    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train"])
-
-
-def _explain(wanted: str) -> None:
-    """Print one rule: why it is there, how to mend a breach, an example of both.
-
-    Raises:
-        click.UsageError: there is no such rule.
-    """
-    from difflib import get_close_matches
-
-    from loren.data.rules import all_rules, find_rule
-
-    rule = find_rule(wanted)
-    if rule is None:
-        words = {word.casefold(): word for each in all_rules().values() for word in (each.id, each.name)}
-        near = get_close_matches(wanted.casefold(), words, n=1, cutoff=0.4)
-        hint = f"; did you mean {words[near[0]]}?" if near else ""
-        raise click.UsageError(f"expected a rule's id or name, such as D101{hint}")
-    _say(f"{rule.id} {rule.name} ({rule.severity})", bold=True)
-    _say(f"\n{click.wrap_text(rule.explanation, 96)}")
-    _say(f"\nhow to mend it: {rule.hint}")
-    _say(f"\nbreaks the rule:\n{_indented(rule.breaks)}")
-    _say(f"\ndoes not:\n{_indented(rule.passes)}")
-    _say("\nnext: loren check FILE")
-
-
-def _indented(example: str) -> str:
-    return "\n".join(f"  {line}" for line in example.strip("\n").split("\n"))
-
-
-def _say(text: str, *, color: str | None = None, bold: bool = False) -> None:
-    """One line on stdout; coloured only on a terminal, and never where NO_COLOR is set."""
-    plain = bool(os.environ.get("NO_COLOR"))
-    click.echo(click.style(text, fg=color, bold=bold or None), color=False if plain else None)
+    variables = {"DATA_PATH": "FILE" if report.file == "-" else report.file, **({"TASK": str(task)} if task else {})}
+    chosen = [f"--set data.approvals={shlex.quote(str(approvals))}"] if approvals else []
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train", *chosen])

@@ -20,6 +20,8 @@ from loren.errors import EXIT_BUG, EXIT_INTERRUPTED, LorenError
 VERBS: dict[str, str] = {
     "init": "make a starter project that runs at once",
     "check": "check a training file against the data contract",
+    "convert": "turn a file of another format into JSONL of messages",
+    "redact": "replace personal data and secrets by placeholders",
     "diff": "what changed between two versions of a training file",
     "train": "check, split, train and save an adapter",
     "adopt": "make a run folder around an adapter from elsewhere",

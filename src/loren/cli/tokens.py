@@ -13,6 +13,8 @@ import click
 from loren.errors import ConfigError
 
 if TYPE_CHECKING:
+    from loren.data.approvals import Approvals
+    from loren.data.rules import Issue
     from loren.models.chat import Rendered
     from loren.runs.files import Json
     from loren.task.definition import Task
@@ -21,7 +23,15 @@ if TYPE_CHECKING:
 class RowTokens:
     """The rows of a clean file as the tokens that a configuration's base model would be trained on."""
 
-    def __init__(self, file: Path, task: Task | None, config: Path) -> None:
+    def __init__(
+        self,
+        file: Path,
+        task: Task | None,
+        config: Path,
+        *,
+        approvals: Approvals | None = None,
+        format_in: str | None = None,
+    ) -> None:
         """Render every row.
 
         Raises:
@@ -44,23 +54,42 @@ class RowTokens:
         system_prompt = task.system_prompt if task and task.system_in_training else ""
         self._rows = render_rows(
             ChatRenderer(self._tokenizer, self._config.base_model),
-            load_rows(file, task).rows,
+            load_rows(file, task, approvals=approvals, format_in=format_in or self._config.data.format).rows,
             system_prompt=system_prompt,
             file=file.name,
         )
         self._file = file
 
     def statistics(self) -> Mapping[str, Json]:
-        """Percentiles of tokens and label tokens; where over_length is "error", a row that is too long is one.
+        """Tokens and label tokens a row, the rows that are too long, and what the configuration's run would see."""
+        from loren.data.split import split_rows
+        from loren.errors import LorenError
+        from loren.models.lengths import token_statistics, training_amount
 
-        Raises:
-            DataContractError: rows are longer than max_length.
-        """
-        from loren.models.lengths import enforce_max_length, token_statistics
+        data, train = self._config.data, self._config.train
+        long = sum(1 for item in self._rows if len(item.rendered.input_ids) > data.max_length)
+        statistics = {**token_statistics(self._rows), "max_length": data.max_length, "over_length_rows": long}
+        try:
+            split = split_rows(
+                [item.row for item in self._rows], eval_ratio=data.eval_ratio, test_ratio=data.test_ratio, seed=self._config.seed
+            )
+        except LorenError:  # a file that can't be split still has tokens; `loren train` says why it can't
+            return statistics
+        lines = {row.line for row in split.train}
+        kept = [item for item in self._rows if item.row.line in lines and len(item.rendered.input_ids) <= data.max_length]
+        if not kept:
+            return statistics
+        batch = train.per_device_train_batch_size * train.gradient_accumulation_steps
+        amount = training_amount(kept, effective_batch=batch, epochs=train.num_train_epochs, max_steps=train.max_steps)
+        return {**statistics, "training": amount}
+
+    def issues(self) -> list[Issue]:
+        """The rows that are longer than max_length: errors, or warnings where the configuration drops them."""
+        from loren.data.rules import issue
+        from loren.models.lengths import length_breaches
 
         data = self._config.data
-        _, dropped = enforce_max_length(self._rows, data.max_length, over_length=data.over_length, file=self._file.name)
-        return {**token_statistics(self._rows), "max_length": data.max_length, "over_length_rows": len(dropped)}
+        return [issue(breach, line) for line, breach in length_breaches(self._rows, data.max_length, over_length=data.over_length)]
 
     def show(self, line: int) -> str:
         """One row's text, its labels marked: green on a terminal, ⟦…⟧ elsewhere.
@@ -80,7 +109,15 @@ def token_lines(statistics: Mapping[str, Any]) -> list[str]:
         f"  {name:<13}" + "  ".join(f"{key} {statistics[key_of][key]:,}" for key in ("p50", "p95", "p99", "max", "sum"))
         for name, key_of in (("tokens", "tokens"), ("label tokens", "label_tokens"))
     ]
-    return [*lines, f"  {statistics['over_length_rows']} row(s) over max_length = {statistics['max_length']}"]
+    lines.append(f"  {statistics['label_share']:.1%} of the tokens are labels")
+    lines.append(f"  {statistics['over_length_rows']} row(s) over max_length = {statistics['max_length']}")
+    if training := statistics.get("training"):
+        lines.append(
+            f"  a run: {training['train_rows']:,} training row(s), {training['tokens_per_epoch']:,} tokens "
+            f"({training['label_tokens_per_epoch']:,} labels) and {training['steps_per_epoch']:,} step(s) an epoch, "
+            f"{training['steps']:,} step(s) in all at {training['effective_batch']} rows each"
+        )
+    return lines
 
 
 def _marked(rendered: Rendered, tokenizer: Any) -> str:

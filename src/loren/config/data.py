@@ -14,7 +14,11 @@ class DataConfig(Section):
     """[data] - the training file, its split and its lengths."""
 
     path: Path = Field(default=Path("data/train.jsonl"), strict=False)
-    """The JSONL file of conversations, relative to the configuration file."""
+    """The file of conversations, relative to the configuration file; any format that `loren check` reads."""
+    format: str | None = None
+    """The format of its rows, where it is not to be detected: as `loren check --format-in` takes it."""
+    approvals: Path | None = Field(default=None, strict=False)
+    """TOML file of approved issues of the training file (D811 in docs/reference/rules.md), relative to the configuration file."""
     eval_ratio: float = Field(default=0.1, gt=0, lt=1)
     """Share of each label stratum's groups that goes to validation (at least one group a stratum)."""
     test_ratio: float = Field(default=0.0, ge=0, lt=1)

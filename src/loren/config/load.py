@@ -21,7 +21,7 @@ from loren.config.run import RunConfig
 from loren.errors import ConfigError, Problem
 
 MAX_CONFIG_BYTES = 1024 * 1024
-_PATH_KEYS = ("task", "output_dir", "data.path")
+_PATH_KEYS = ("task", "output_dir", "data.path", "data.approvals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def load_config(path: Path | None, *, environment: Mapping[str, str], overrides:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if path is not None:
-        for key, value in _flatten(_read_toml(path)):
+        for key, value in flatten(_read_toml(path)):
             values[key], origins[key] = value, "file"
     problems: list[Problem] = []
     for name, key in ENVIRONMENT_KEYS.items():
@@ -96,10 +96,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested tables by dotted key; a list is a leaf."""
     for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(cast("dict[str, Any]", value), f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flatten(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -188,5 +189,8 @@ def _absolute_paths(config: RunConfig, base: Path) -> RunConfig:
     local = root / config.base_model
     if config.base_model.startswith((".", "/", "~")) or config.base_model.endswith(".gguf") or local.is_dir():
         updates["base_model"] = str(local if not config.base_model.startswith("~") else Path(config.base_model).expanduser())
-    updates["data"] = config.data.model_copy(update={"path": root / config.data.path})
+    data: dict[str, object] = {"path": root / config.data.path}
+    if config.data.approvals is not None:
+        data["approvals"] = root / config.data.approvals
+    updates["data"] = config.data.model_copy(update=data)
     return config.model_copy(update=updates)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from loren.data.approvals import Approvals, ApprovalUse
 from loren.data.contract import Contract, Verdict
+from loren.data.formats.source import STDIN, open_source
+from loren.data.judge import judge
 from loren.data.label_count import LabelCount
-from loren.data.reader import Line, LineReader
+from loren.data.quality.surveys import quality_surveys
 from loren.data.report import CheckReport
 from loren.data.rows import Row
-from loren.data.rules import issue
+from loren.data.rules import Scope, all_rules, issue
 from loren.data.similar.duplicates import COPIES_LIMIT, Duplicates, Reread
 from loren.data.survey import RowCount, Survey
+from loren.data.text_checks import TextCheck
 from loren.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,76 +29,129 @@ MIN_ROWS = 10
 """Below this number hosted services refuse a file, and neither a split nor a loss means anything."""
 
 
-def check_file(
-    path: Path,
-    task: Task | None = None,
-    *,
-    minimum_rows: int = MIN_ROWS,
-    on_row: Callable[[Row], None] | None = None,
-    golden: GoldenIndex | None = None,
-    copies_limit: int | None = None,
-) -> CheckReport:
-    """Check a JSONL file against the data contract.
+class CheckOptions(TypedDict, total=False):
+    """What a check may be told beside the file and the task."""
+
+    minimum_rows: int
+    """Fewer are an error; 0 turns the rules for the file as a whole off, those for labels too. ``MIN_ROWS`` unless told."""
+    format_in: str | None
+    """The format of the rows, where it is not to be detected."""
+    on_row: Callable[[Row], None]
+    """Called with every row that breaks no error-level rule, in order."""
+    approvals: Approvals | None
+    """Issues that someone answers for; they are counted apart."""
+    golden: GoldenIndex | None
+    """Rows that the file may share nothing with."""
+    copies_limit: int | None
+    """Different questions up to which copies in other words are looked for; ``COPIES_LIMIT`` unless told."""
+    more_checks: Sequence[TextCheck]
+    """Looks at texts besides the rules' own."""
+    release: bool
+    """The dataset's card beside the file is judged too."""
+    processes: int
+    """How many judge the lines, 1 unless told; the report does not depend on it."""
+    on_read: Callable[[int], None]
+    """Told the number of bytes read so far, about once a megabyte."""
+
+
+def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOptions]) -> CheckReport:
+    """Check a file of conversations against the data contract.
 
     Args:
-        path: the file.
+        path: the file, of any format that ``loren.data.formats`` reads; ``-`` is the standard input.
         task: with a task, targets and label values are judged too.
-        minimum_rows: fewer are an error; 0 turns the rules for the file as a whole off, those for labels too.
-        on_row: called with every row that breaks no error-level rule, in order.
-        golden: rows that the file may share nothing with.
-        copies_limit: different questions up to which copies in other words are looked for; None for the usual limit.
+        options: see :class:`CheckOptions`.
 
     Returns:
         The report, which holds every issue.
 
     Raises:
-        ConfigError: there is no such file, or it can't be read.
+        ConfigError: there is no such file, or it can't be read; or the task raises a rule that does not exist.
+        PrerequisiteError: one of several processes died.
     """
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
+    minimum_rows, approvals = options.get("minimum_rows", MIN_ROWS), options.get("approvals")
+    contract = Contract(task, approvals, options.get("golden"), options.get("more_checks", ()))
     labels = LabelCount(task)
-    duplicates = Duplicates(_reread(path), limit=COPIES_LIMIT if copies_limit is None else copies_limit)
-    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates)
-    contract = Contract(task, golden)
+    duplicates = Duplicates(_reread(path, options.get("format_in")), limit=options.get("copies_limit") or COPIES_LIMIT)
+    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates, *quality_surveys(task), ApprovalUse(approvals))
+    report.approvals_sha256 = approvals.sha256 if approvals else ""
+    report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))
+    report.scopes = _scopes(task, file_rules=minimum_rows > 0, release=options.get("release", False))
+    _judge_lines(report, path, contract, surveys, options)
+    report.labels = labels.to_json()
+    if minimum_rows > 0:
+        for survey in surveys:
+            for line_number, breach in survey.breaches():
+                report.issues.append(issue(breach, line_number, contract.raised))
+        report.duplicates = duplicates.to_json()
+    if options.get("release"):
+        _judge_card(report, path, contract.raised)
+    return report
+
+
+def _judge_lines(report: CheckReport, path: Path, contract: Contract, surveys: Sequence[Survey], options: CheckOptions) -> None:
+    on_row = options.get("on_row")
     try:
-        with path.open("rb") as stream:
-            reader = LineReader(stream)
-            for line in reader:
-                verdict = contract.check(line, with_row=on_row is not None)
-                _add(report, verdict, line.number)
+        with open_source(path, options.get("format_in"), on_read=options.get("on_read")) as source:
+            report.read_as = source.format
+            contract.translate = source.translate
+            for line, verdict in judge(source.lines, contract, with_rows=on_row is not None, processes=options.get("processes", 1)):
+                _add(report, verdict, line, contract.raised)
                 for survey in surveys:
-                    survey.add(line.number, verdict)
+                    survey.add(line, verdict)
                 if on_row is not None and verdict.row is not None:
                     on_row(verdict.row)
+            report.sha256, report.blank_lines = source.sha256, source.blank_lines
+            if source.end is not None:
+                number, breach = source.end
+                report.issues.append(issue(breach, number, contract.raised))
     except OSError as error:
         raise ConfigError(
             f"{path}: expected a JSONL file, found {error.strerror or 'an unreadable one'}",
             hint="give the path of a file with one JSON object a line",
         ) from error
-    report.sha256, report.blank_lines = reader.sha256, reader.blank_lines
-    report.labels = labels.to_json()
-    if minimum_rows > 0:
-        for survey in surveys:
-            for line_number, breach in survey.breaches():
-                report.issues.append(issue(breach, line_number))
-        report.duplicates = duplicates.to_json()
-    return report
 
 
-def _reread(path: Path) -> Reread | None:
+def _scopes(task: Task | None, *, file_rules: bool, release: bool) -> tuple[Scope, ...]:
+    wanted: dict[Scope, bool] = {
+        "line": True,
+        "target": task is not None,
+        "file": file_rules,
+        "labels": task is not None and file_rules,
+        "release": release,
+    }
+    return tuple(scope for scope, judged in wanted.items() if judged)
+
+
+def _judge_card(report: CheckReport, path: Path, raised: frozenset[str]) -> None:
+    from loren.data.dataset_card import read_card, release_breaches
+
+    reading = read_card(path.parent)
+    for breach in release_breaches(reading, path, report.sha256):
+        report.issues.append(issue(breach, 0, raised))
+    report.dataset = reading.card.model_dump(mode="json") if reading.card else None
+
+
+def _reread(path: Path, format_in: str | None) -> Reread | None:
     """Reads the file once more; None for a pipe, which can be read once."""
-    if not path.is_file():
+    if path == STDIN or not path.is_file():
         return None
 
-    def lines() -> Iterator[Line]:
-        with path.open("rb") as stream:
-            yield from LineReader(stream)
+    def rows() -> Iterator[tuple[int, Callable[[], Mapping[str, Any]]]]:
+        with open_source(path, format_in) as source:
+            for line in source.lines:
+                yield line.number, partial(source.row, line)
 
-    return lines
+    return rows
 
 
-def _add(report: CheckReport, verdict: Verdict, line: int) -> None:
+def _add(report: CheckReport, verdict: Verdict, line: int, raised: frozenset[str]) -> None:
     report.rows += 1
     report.object_targets += verdict.object_target
-    for breach in verdict.breaches:
-        report.issues.append(issue(breach, line))
+    if verdict.breaches:
+        for breach in verdict.breaches:
+            report.issues.append(issue(breach, line, raised, row=verdict.row_id))
+    for breach in verdict.approved:
+        report.approved.append(issue(breach, line, raised, row=verdict.row_id))

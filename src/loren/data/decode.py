@@ -8,8 +8,7 @@ double); whatever fails there is decoded again by the standard library with hook
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -27,9 +26,6 @@ _SIGNATURES = (
     (b"PK\x03\x04", "a zip archive (or a spreadsheet)"),
     (b"PAR1", "a Parquet file"),
 )
-_KEY_END = re.compile(rb'"[ \t\r\n]*:')
-_ESCAPED_KEY_END = re.compile(rb'\\"[ \t\r\n]*:')
-_LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
 
 _HALF = "half of a surrogate pair (\\ud800-\\udfff)"
 _ENTER = "expected one JSON object in the line, found "
@@ -85,35 +81,42 @@ def decode_text(text: str) -> object | None:
 
 
 def _decode_fast(data: bytes) -> object | None:
-    """The value, where it can be shown to be strict; None where the slow way must look."""
+    """The value, where it can be shown to be strict; None where the slow way must look.
+
+    Each key of a text is followed by one colon, and all other colons stand in strings. So if the text has as many colons as its
+    value has keys and colons in strings, no key was dropped; no colon is written as an escape, or the slow way looks.
+    """
     try:
         value: object = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH or b'\\\\"' in data:
-        return None
-    if len(data) > MAX_DIGITS and _LONG_NUMBER.search(data):
-        return None
-    # No key is double if there are as many keys in the value as there are unescaped `":` in the text. (A string that starts
-    # with a colon counts as one too many, and a key that ends with a backslash was excluded above: both take the slow way.)
-    if b'" ' in data or b'"\t' in data or b'"\r' in data or b'"\n' in data:  # there may be white space before a colon
-        written = len(_KEY_END.findall(data)) - len(_ESCAPED_KEY_END.findall(data))
-    else:
-        written = data.count(b'":') - data.count(b'\\":')
-    return value if written == _count_keys(value) else None
+    return value if data.count(b":") == _count_colons(value, 1) and COLON_ESCAPE not in data else None
 
 
-def _count_keys(value: object) -> int:
-    count = 0
-    items: Iterable[object] = ()
+COLON_ESCAPE = b"\\u003"
+"""How an escaped colon begins; so do other signs that no encoder escapes."""
+_UNKNOWN = -(1 << 60)
+"""More than any sum of colons can make up for."""
+
+
+def _count_colons(value: object, depth: int) -> int:
+    """Colons in the text of a value without double keys; less than nothing for what only the slow way may judge."""
+    if type(value) is str:
+        return value.count(":")
+    if isinstance(value, (dict, list)) and depth > MAX_DEPTH:
+        return _UNKNOWN
     if isinstance(value, dict):
-        count, items = len(cast("dict[str, object]", value)), cast("dict[str, object]", value).values()
-    elif isinstance(value, list):
-        items = cast("list[object]", value)
-    for item in items:
-        if isinstance(item, (dict, list)):
-            count += _count_keys(cast("object", item))
-    return count
+        count = len(cast("dict[str, object]", value))
+        for key, item in cast("dict[str, object]", value).items():
+            count += key.count(":") + (item.count(":") if type(item) is str else _count_colons(item, depth + 1))
+        return count
+    if isinstance(value, list):
+        return sum([_count_colons(item, depth + 1) for item in cast("list[object]", value)])
+    return _UNKNOWN if type(value) is int and value.bit_length() > _FAST_BITS else 0
+
+
+_FAST_BITS = 64
+"""A larger integer may have more digits than are read."""
 
 
 def _decode_strict(text: str, breaches: Breaches) -> object:
@@ -128,7 +131,7 @@ def _decode_strict(text: str, breaches: Breaches) -> object:
         breaches.append(Breach("not-json", "", _explain_syntax(text, error)))
         return _NOTHING
     if text[end:].strip(SPACE):
-        message = f"expected the end of the line after the value, found text at column {end + 1}"
+        message = f"expected the line to end after its object, found more at column {end + 1}"
         breaches.append(Breach("trailing-text", "", message))
         return _NOTHING
     for fault in _find_faults(value):
@@ -145,7 +148,11 @@ def _find_faults(root: object) -> Iterator[Breach]:
             if SURROGATE.search(value):
                 yield Breach("lone-surrogate", path, f"expected whole characters, found {_HALF}")
         elif isinstance(value, BadNumber):
-            yield Breach("bad-number", path, f"expected a finite number of at most {MAX_DIGITS} digits, found another")
+            yield Breach(
+                "bad-number",
+                path,
+                f"expected a finite number of at most {MAX_DIGITS} digits, found an infinite, a longer one or NaN",
+            )
         elif isinstance(value, (dict, list)):
             if depth > MAX_DEPTH:
                 yield Breach("too-deep", "", f"expected at most {MAX_DEPTH} levels of nesting, found more")
@@ -178,7 +185,7 @@ def _explain_syntax(text: str, error: json.JSONDecodeError) -> str:
     elif rest[0] in "}]" and before.endswith(","):
         reason = "a comma before the closing bracket"
     elif rest[0] == "'" or rest.startswith(("None", "True", "False")):
-        reason = "Python's way of writing; JSON wants double quotes, null, true and false"
+        reason = "it is written as Python prints it; JSON wants double quotes, null, true and false"
     elif error.msg.startswith("Invalid control character"):
         reason = "a raw control character in a string; JSON wants it escaped, as \\n or \\t"
     elif error.msg.startswith("Unterminated string"):

@@ -15,6 +15,7 @@ from loren.data.similar.golden import GoldenIndex, golden_leaks
 from loren.errors import DataContractError, Problem
 
 if TYPE_CHECKING:
+    from loren.data.approvals import Approvals
     from loren.task.definition import Task
 
 MAX_PROBLEMS = 100
@@ -29,22 +30,31 @@ class LoadedRows:
     sha256: str
     """Of the file that the rows were read from, in the same pass."""
     report: CheckReport
-    """Holds warnings only."""
+    """Holds warnings and approved issues only."""
 
 
-def load_rows(path: Path, task: Task | None = None, *, minimum_rows: int = MIN_ROWS) -> LoadedRows:
+def load_rows(
+    path: Path,
+    task: Task | None = None,
+    *,
+    minimum_rows: int = MIN_ROWS,
+    approvals: Approvals | None = None,
+    format_in: str | None = None,
+) -> LoadedRows:
     """Read a file that must keep the contract.
 
     Args:
         path: the file.
         task: with a task, targets and label values are judged too.
         minimum_rows: 0 for a file that nothing is trained on, such as a golden set: the rules for the file as a whole are off.
+        approvals: issues that someone answers for; rows that break no other rule are fit.
+        format_in: the format of the rows, where it is not to be detected.
 
     Raises:
         DataContractError: it does not; with the problems, by line.
     """
     rows: list[Row] = []
-    report = check_file(path, task, minimum_rows=minimum_rows, on_row=rows.append)
+    report = check_file(path, task, minimum_rows=minimum_rows, on_row=rows.append, approvals=approvals, format_in=format_in)
     if report.errors:
         more = f" (the first {MAX_PROBLEMS} are listed)" if report.errors > MAX_PROBLEMS else ""
         raise DataContractError(

@@ -11,16 +11,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import cast
 
 HIDDEN = "*"
 """Stands for a key that may hold a customer's text."""
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,31}[0-9]{0,2}\Z")
+_LONGEST_NAME = 34
 
 
 def safe_name(key: str) -> str:
     """``key`` where it looks like the name of a field, else ``*``."""
+    return _short_name(key) if len(key) <= _LONGEST_NAME else HIDDEN
+
+
+@lru_cache(maxsize=1024)
+def _short_name(key: str) -> str:
+    """A file has few keys, which come again in every row."""
     return key if _FIELD_NAME.match(key) else HIDDEN
 
 

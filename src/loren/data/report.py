@@ -10,14 +10,19 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from loren.data.rules import Issue, find_rule
+import msgspec
+
+from loren.data.rules import Issue, Scope, Severity, find_rule
+
+if TYPE_CHECKING:
+    from loren.data.formats.source import Format
 
 SCHEMA_VERSION = 1
 
-FIRST_ISSUES = 5
-"""Issues of each rule that are held for the text report."""
+FIRST_ISSUES = 100
+"""Issues of each rule that are held for the text report, which tells those together that differ in their line only."""
 
 _HELD_BYTES = 4 * 1024 * 1024
 """Up to this size the issues stay in memory; a file with more of them goes to the disk."""
@@ -29,22 +34,29 @@ class IssueLog:
     def __init__(self) -> None:
         # Binary, so that reading can go on where it left off. Unnamed: nothing is left behind, whatever happens.
         self._spool = tempfile.SpooledTemporaryFile(max_size=_HELD_BYTES, mode="w+b")  # noqa: SIM115 - closed by finalize
+        self._is_at_end = True
         weakref.finalize(self, self._spool.close)
         self.counts: dict[str, int] = {}
         """Rule id -> number of issues."""
         self.first: dict[str, list[Issue]] = {}
         """Rule id -> its first issues."""
+        self.severities: dict[str, Severity] = {}
+        """Rule id -> severity of its issues, which a task may have raised."""
         self.errors = 0
         self.warnings = 0
 
     def append(self, issue: Issue) -> None:
         """Add an issue at the end."""
-        self._spool.seek(0, 2)
-        self._spool.write(json.dumps(issue.to_json(), ensure_ascii=False).encode() + b"\n")
-        self.counts[issue.rule] = self.counts.get(issue.rule, 0) + 1
-        first = self.first.setdefault(issue.rule, [])
-        if len(first) < FIRST_ISSUES:
-            first.append(issue)
+        if not self._is_at_end:
+            self._spool.seek(0, 2)
+            self._is_at_end = True
+        self._spool.write(msgspec.json.encode(issue) + b"\n")
+        count = self.counts[issue.rule] = self.counts.get(issue.rule, 0) + 1
+        if count == 1:
+            self.first[issue.rule] = [issue]
+            self.severities[issue.rule] = issue.severity
+        elif count <= FIRST_ISSUES:
+            self.first[issue.rule].append(issue)
         if issue.severity == "error":
             self.errors += 1
         else:
@@ -56,20 +68,25 @@ class IssueLog:
 
     def __iter__(self) -> Iterator[Issue]:
         """Yield every issue."""
-        for value in self.json_values():
-            span = value.pop("span", None)
-            yield Issue(**value, span=tuple(span) if span else None)
-
-    def json_values(self) -> Iterator[dict[str, Any]]:
-        """Yield every issue in its JSON form."""
         place = 0
         while True:
             self._spool.seek(place)
-            line = self._spool.readline()
+            self._is_at_end = False
+            lines = self._spool.readlines(_READ_BYTES)
             place = self._spool.tell()
-            if not line:
+            if not lines:
                 return
-            yield json.loads(line)
+            for line in lines:
+                yield _decode_issue(line)
+
+    def json_values(self) -> Iterator[dict[str, Any]]:
+        """Yield every issue in its JSON form."""
+        return (issue.to_json() for issue in self)
+
+
+_READ_BYTES = 64 * 1024
+_decode_issue = msgspec.json.Decoder(Issue).decode
+_json_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(slots=True)
@@ -82,11 +99,23 @@ class CheckReport:
     rows: int = 0
     """Lines that are not blank."""
     blank_lines: int = 0
+    read_as: Format | None = None
+    """What the file is."""
     object_targets: int = 0
     """Targets that were objects and were taken as their canonical JSON text."""
     labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, dict[str, int]])
     """Label pointer -> value, as JSON text -> rows that have it."""
     issues: IssueLog = field(default_factory=IssueLog)
+    scopes: tuple[Scope, ...] = ("line", "file")
+    """What was judged: rules of other scopes were not asked."""
+    raised: tuple[str, ...] = ()
+    """Ids of the rules whose warnings are errors because the task says so."""
+    dataset: Mapping[str, Any] | None = None
+    """The dataset's card, of a file that is to be released."""
+    approved: IssueLog = field(default_factory=IssueLog)
+    """Issues that an approvals file answers for: neither errors nor warnings, and shown all the same."""
+    approvals_sha256: str = ""
+    """Of the approvals file; empty without one."""
     tokens: Mapping[str, Any] | None = None
     """Token statistics, where a base model was given."""
     duplicates: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -104,24 +133,28 @@ class CheckReport:
 
     def to_json(self) -> dict[str, Any]:
         """The whole report as one value; :meth:`write_json` writes the same without holding it."""
-        return {**self._head(), "issues": list(self.issues.json_values()), "tokens": self.tokens}
+        lists = {"issues": list(self.issues.json_values()), "approved_issues": list(self.approved.json_values())}
+        return {**self._head(), **lists, "tokens": self.tokens}
 
     def write_json(self, out: TextIO) -> None:
         """Write the report as JSON, one issue a line."""
         head = json.dumps(self._head(), ensure_ascii=False, indent=2)
-        out.write(head.removesuffix("\n}") + ',\n  "issues": [')
-        separator = "\n    "
-        for value in self.issues.json_values():
-            out.write(separator + json.dumps(value, ensure_ascii=False))
-            separator = ",\n    "
-        tail = "" if separator == "\n    " else "\n  "
-        out.write(f'{tail}],\n  "tokens": {json.dumps(self.tokens, ensure_ascii=False, allow_nan=False)}\n}}\n')
+        out.write(head.removesuffix("\n}"))
+        for name, log in (("issues", self.issues), ("approved_issues", self.approved)):
+            out.write(f',\n  "{name}": [')
+            separator = "\n    "
+            for value in log.json_values():
+                out.write(separator + _json_text(value))
+                separator = ",\n    "
+            out.write("]" if separator == "\n    " else "\n  ]")
+        out.write(f',\n  "tokens": {json.dumps(self.tokens, ensure_ascii=False, allow_nan=False)}\n}}\n')
 
     def by_rule(self) -> list[dict[str, Any]]:
         """Each rule that was broken, with its number of issues; errors first, then by id."""
-        rules = [(rule, count) for id_, count in self.issues.counts.items() if (rule := find_rule(id_))]
-        rules.sort(key=lambda item: (item[0].severity, item[0].id))
-        return [{"rule": rule.id, "name": rule.name, "severity": rule.severity, "issues": count} for rule, count in rules]
+        severities = self.issues.severities
+        rules = [(severities[id_], rule, count) for id_, count in self.issues.counts.items() if (rule := find_rule(id_))]
+        rules.sort(key=lambda item: (item[0], item[1].id))
+        return [{"rule": rule.id, "name": rule.name, "severity": severity, "issues": count} for severity, rule, count in rules]
 
     def _head(self) -> dict[str, Any]:
         return {
@@ -130,10 +163,15 @@ class CheckReport:
             "sha256": self.sha256,
             "rows": self.rows,
             "blank_lines": self.blank_lines,
+            "read_as": self.read_as.to_json() if self.read_as else None,
             "errors": self.errors,
             "warnings": self.warnings,
+            "approved": len(self.approved),
+            "approvals_sha256": self.approvals_sha256,
             "object_targets": self.object_targets,
             "labels": {pointer: dict(values) for pointer, values in self.labels.items()},
             "duplicates": dict(self.duplicates),
+            "raised": list(self.raised),
             "rules": self.by_rule(),
+            "dataset": self.dataset,
         }

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from loren.errors import ConfigError, Problem
+
 Severity: TypeAlias = Literal["error", "warning"]
-Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden"]
+Scope: TypeAlias = Literal["line", "target", "file", "labels", "golden", "tokens", "approvals", "release"]
+Language: TypeAlias = Literal["en", "vi"]
+
+_APPROVABLE = ("D3", "D4", "D6")
+"""Families whose issues a person may answer for; the others make a row unfit to learn from, or a figure untrue."""
 
 
 class Breach(NamedTuple):
@@ -56,22 +64,51 @@ class Breaches:
         for breach in breaches:
             self.append(breach)
 
+    def absorb(self, others: Breaches, place: Callable[[str], str]) -> None:
+        """Add those of another list, their pointers changed by ``place``."""
+        self._kept += [breach._replace(path=place(breach.path)) for breach in others._kept]
+        for rule, count in others._counts.items():
+            self._counts[rule] = self._counts.get(rule, 0) + count
+
     def __len__(self) -> int:
         """How many were added."""
         return sum(self._counts.values())
 
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as plain tuples: verdicts cross process borders by the thousand."""
+        return (Breaches._unpack, ([tuple(breach) for breach in self._kept], self._counts))
+
     def __iter__(self) -> Iterator[Breach]:
         """Yield those that were kept, then one for the rest of each rule, which says how many there are."""
         yield from self._kept
+        kept = Counter(breach.rule for breach in self._kept)
         for rule, count in self._counts.items():
-            if count > MAX_BREACHES:
-                yield Breach(rule, "", f"and {count - MAX_BREACHES} more of this kind in the line")
+            if count > kept[rule]:
+                yield Breach(rule, "", f"and {count - kept[rule]} more of this kind in the line")
 
-    @property
-    def has_error(self) -> bool:
-        """Whether one of them makes the row unfit, rather than doubtful."""
+    def take(self, wanted: Callable[[Breach], bool]) -> list[Breach]:
+        """Take out those that are wanted; of those that were only counted, none is."""
+        taken = [breach for breach in self._kept if wanted(breach)]
+        if taken:
+            self._kept = [breach for breach in self._kept if breach not in taken]
+            self._counts = dict(Counter(self._counts) - Counter(breach.rule for breach in taken))
+        return taken
+
+    @classmethod
+    def _unpack(cls, kept: list[tuple[Any, ...]], counts: dict[str, int]) -> Breaches:
+        breaches = cls()
+        breaches._kept, breaches._counts = [Breach(*values) for values in kept], counts
+        return breaches
+
+    def has_error(self, raised: frozenset[str] = frozenset()) -> bool:
+        """Whether one of them makes the row unfit, rather than doubtful; those of the rules in ``raised`` do."""
+        if not self._counts:
+            return False
         rules = all_rules()
-        return any(rules[rule].severity == "error" for rule in self._counts)
+        return any(rule in raised or rules[rule].severity == "error" for rule in self._counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +119,8 @@ class Rule:
     name: str
     severity: Severity
     scope: Scope
-    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows."""
+    """What it judges: a line; its target (needs a task); the file; its label values (needs a task); golden rows; its tokens (needs
+    a base model); approvals; the dataset card of a file that is to be released."""
     hint: str
     """How to mend it, in a phrase."""
     explanation: str
@@ -106,9 +144,11 @@ class Issue:
     message: str
     hint: str
     span: tuple[int, int] | None = None
+    row: str = ""
+    """Hex digest of the row's messages, where the issue can be approved."""
 
     def to_json(self) -> dict[str, Any]:
-        """The form in the JSON report; ``span`` only where there is one."""
+        """The form in the JSON report; ``span`` and ``row`` only where there are such."""
         value: dict[str, Any] = {
             "line": self.line,
             "rule": self.rule,
@@ -119,17 +159,16 @@ class Issue:
         }
         if self.span is not None:
             value["span"] = list(self.span)
+        if self.row:
+            value["row"] = self.row
         return value
 
 
 @cache
 def all_rules() -> Mapping[str, Rule]:
     """Name -> rule, in the order of the ids."""
-    rules: list[Rule] = []
-    for file in files("loren.data").joinpath("rule_tables").iterdir():
-        if file.name.endswith(".toml"):
-            table: dict[str, dict[str, str]] = tomllib.loads(file.read_text(encoding="utf-8")).get("rules", {})
-            rules.extend(Rule(id=key, **_filled(entry)) for key, entry in table.items())
+    tables = _tables(files("loren.data").joinpath("rule_tables"))
+    rules = [Rule(id=key, **_filled(entry)) for key, entry in tables]
     rules.sort(key=lambda rule: rule.id)
     return {rule.name: rule for rule in rules}
 
@@ -140,10 +179,71 @@ def find_rule(name_or_id: str) -> Rule | None:
     return next((rule for rule in all_rules().values() if wanted in {rule.id.casefold(), rule.name}), None)
 
 
-def issue(breach: Breach, line: int) -> Issue:
-    """The issue that a breach is at its line."""
+def nearest_rule(word: str) -> str | None:
+    """The id or name that is most like ``word``; None where nothing is."""
+    from difflib import get_close_matches
+
+    known = {name.casefold(): name for rule in all_rules().values() for name in (rule.id, rule.name)}
+    near = get_close_matches(word.casefold(), known, n=1, cutoff=0.4)
+    return known[near[0]] if near else None
+
+
+class Words(NamedTuple):
+    """What a rule says to people, in one language."""
+
+    hint: str
+    explanation: str
+
+
+def words(rule: Rule, language: Language) -> Words:
+    """Hint and explanation of a rule; in English where it has not been translated."""
+    english = Words(rule.hint, rule.explanation)
+    return english if language == "en" else _translations(language).get(rule.id, english)
+
+
+@cache
+def _translations(language: Language) -> Mapping[str, Words]:
+    tables = _tables(files("loren.data").joinpath("rule_tables", language))
+    return {key: Words(**_one_line(entry)) for key, entry in tables}
+
+
+def raised_rules(names: Iterable[str]) -> frozenset[str]:
+    """The rules, by name, that a task's ``contract.raise`` makes errors.
+
+    Raises:
+        ConfigError: names every entry that is no rule.
+    """
+    found = {name: find_rule(name) for name in names}
+    problems = [
+        Problem("task.toml contract.raise", f"expected a rule's id or name, found {name[:60]!r}{_nearest(name)}")
+        for name, rule in found.items()
+        if rule is None
+    ]
+    if problems:
+        raise ConfigError(
+            f"{len(problems)} rule(s) of the task are not known", problems=problems, hint="docs/reference/rules.md lists them"
+        )
+    return frozenset(rule.name for rule in found.values() if rule is not None)
+
+
+def is_approvable(rule: Rule) -> bool:
+    """Whether issues of a rule can be approved, each by itself (``approvals.py``)."""
+    return rule.id.startswith(_APPROVABLE) and rule.scope == "line"
+
+
+def issue(breach: Breach, line: int, raised: frozenset[str] = frozenset(), *, row: str = "") -> Issue:
+    """The issue that a breach is at its line.
+
+    Args:
+        breach: what breaks a rule.
+        line: 1-based; 0 for the file as a whole.
+        raised: rules, by name, whose warnings are errors.
+        row: digest of the row, where that is known; kept where the issue can be approved.
+    """
     rule = all_rules()[breach.rule]
-    return Issue(line, rule.id, rule.severity, breach.path, breach.message, rule.hint, breach.span)
+    severity = "error" if rule.name in raised else rule.severity
+    row = row if is_approvable(rule) and breach.path else ""
+    return Issue(line, rule.id, severity, breach.path, breach.message, rule.hint, breach.span, row)
 
 
 def expand_example(example: str) -> bytes:
@@ -168,5 +268,20 @@ def _expand_line(line: str) -> str:
 
 
 def _filled(entry: Mapping[str, str]) -> dict[str, Any]:
-    words = {key: " ".join(entry[key].split()) for key in ("hint", "explanation")}
-    return {"severity": "error", "scope": "line", **entry, **words}
+    return {"severity": "error", "scope": "line", **entry, **_one_line(entry)}
+
+
+def _one_line(entry: Mapping[str, str]) -> dict[str, str]:
+    return {key: " ".join(entry[key].split()) for key in ("hint", "explanation")}
+
+
+def _tables(folder: Traversable) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the id and the entry of every rule in the files of a folder."""
+    for file in folder.iterdir():
+        if file.name.endswith(".toml"):
+            yield from tomllib.loads(file.read_text(encoding="utf-8")).get("rules", {}).items()
+
+
+def _nearest(word: str) -> str:
+    near = nearest_rule(word)
+    return f"; did you mean {near}?" if near else ""

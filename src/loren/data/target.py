@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from loren.data.conversation import Turn
 from loren.data.decode import decode_text
-from loren.data.pointer import walk
+from loren.data.pointer import child, safe_name
 from loren.data.rules import Breach, Breaches
 from loren.runs.files import Json
 
@@ -75,11 +74,23 @@ def decoded(content: str | dict[str, Any]) -> Json:
     return None
 
 
-def texts_in(path: str, value: Json) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a decoded value with their pointers: its strings, and its keys at the pointer of their object."""
-    for place, item, _ in walk(path, value):
-        if isinstance(item, str):
-            yield place, item
-        elif isinstance(item, dict):
-            for key in cast("dict[str, object]", item):
-                yield place, key
+def texts_in(path: str, value: Json) -> list[tuple[str, str]]:
+    """The texts of a decoded value, at most ``MAX_DEPTH`` levels deep, with pointers: strings, and keys at that of their object."""
+    texts: list[tuple[str, str]] = []
+    _add_texts(path, value, texts)
+    return texts
+
+
+def _add_texts(path: str, value: Json, texts: list[tuple[str, str]]) -> None:
+    if isinstance(value, str):
+        texts.append((path, value))
+    elif isinstance(value, dict):
+        texts.extend([(path, key) for key in value])
+        for key, item in value.items():
+            if type(item) is str:  # nearly always
+                texts.append((f"{path}/{safe_name(key)}", item))
+            elif item is not None:
+                _add_texts(child(path, key), item, texts)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _add_texts(child(path, index), item, texts)

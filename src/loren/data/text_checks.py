@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from loren.data.pii import find_pii, may_hold_pii
+from loren.data.personal.find import NOUNS, find_pii
+from loren.data.personal.finding import Finding
+from loren.data.personal.glance import may_hold_pii
+from loren.data.personal.recognizers import Recognizer
+from loren.data.quality.characters import UNUSUAL, find_characters
+from loren.data.quality.markup import find_markup
 from loren.data.rules import Breach
+from loren.data.secrets.find import may_hold_secret, secret_breaches
 
 
 class TextCheck(NamedTuple):
@@ -24,12 +30,39 @@ class TextCheck(NamedTuple):
 
 def _pii(path: str, text: str) -> Iterator[Breach]:
     for finding in find_pii(text):
-        what = _KINDS[finding.rule]
-        place = f"characters {finding.start + 1} to {finding.end} of the text"
-        yield Breach(finding.rule, path, f"expected no personal data, found {what} at {place}", (finding.start, finding.end))
+        yield _personal(path, finding)
 
 
-_KINDS = {"pii-email": "an e-mail address", "pii-phone": "a phone number"}
+def _personal(path: str, finding: Finding, who: str = "") -> Breach:
+    place = f"characters {finding.start + 1} to {finding.end} of the text"
+    message = f"expected no personal data, found {NOUNS[finding.rule]} at {place}{who}"
+    return Breach(finding.rule, path, message, (finding.start, finding.end))
 
-TEXT_CHECKS = (TextCheck(may_hold_pii, _pii),)
+
+def recognizer_check(recognizer: Recognizer) -> TextCheck:
+    """What a recogniser finds besides our own findings."""
+
+    def find(path: str, text: str) -> Iterator[Breach]:
+        known = find_pii(text)
+        for finding in recognizer.find(text):
+            if not any(finding.start < other.end and other.start < finding.end for other in known):
+                yield _personal(path, finding, f", says {recognizer.name}")
+
+    return TextCheck(bool, find)
+
+
+def _unusual(path: str, text: str) -> Iterator[Breach]:
+    yield from find_characters(path, text)
+    yield from find_markup(path, text)
+
+
+def _may_be_unusual(text: str) -> bool:
+    return bool(UNUSUAL.search(text))
+
+
+TEXT_CHECKS = (
+    TextCheck(may_hold_pii, _pii),
+    TextCheck(may_hold_secret, secret_breaches),
+    TextCheck(_may_be_unusual, _unusual),
+)
 """In this order."""

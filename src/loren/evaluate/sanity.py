@@ -97,7 +97,7 @@ def refuse_seen_prompts(run: RunFolder, values: dict[str, Any], task: Task, prom
             f"{path}: expected the run's training file, to see that no sanity prompt is in it; found none",
             hint="put it back, or train again where it lies",
         )
-    seen = _trained_rows(run, path, task)
+    seen = _trained_rows(run, path, task, values["data"].get("format"))
     asked = [Row(line=number, messages=_messages(prompt)) for number, prompt in enumerate(prompts, start=1)]
     problems = golden_leaks(seen, asked, file=path.name, golden_file=task.sanity_path.name)
     if problems:
@@ -109,7 +109,7 @@ def refuse_seen_prompts(run: RunFolder, values: dict[str, Any], task: Task, prom
     return len(seen)
 
 
-def _trained_rows(run: RunFolder, path: Path, task: Task) -> list[Row]:
+def _trained_rows(run: RunFolder, path: Path, task: Task, format_in: str | None) -> list[Row]:
     """The rows of train and validation; all rows of an adopted run's file, whose split is not known and which may break rules.
 
     Raises:
@@ -117,14 +117,15 @@ def _trained_rows(run: RunFolder, path: Path, task: Task) -> list[Row]:
     """
     rows: list[Row] = []
     if run.split.is_file():
-        loaded = load_rows(path, task)
+        loaded = load_rows(path, task, format_in=format_in)
         split: Any = read_json(run.split)
         found, expected = loaded.sha256, split["source_sha256"]
         lines = {member["line"] for part in ("train", "validation") for member in split["splits"][part]["members"]}
         rows = [row for row in loaded.rows if row.line in lines]
     else:
         metadata: Any = read_json(run.adapter / METADATA)
-        found, expected = check_file(path, minimum_rows=0, on_row=rows.append).sha256, metadata["dataset"]["sha256"]
+        found = check_file(path, minimum_rows=0, on_row=rows.append, format_in=format_in).sha256
+        expected = metadata["dataset"]["sha256"]
     if found != expected:
         raise IntegrityError(f"{path}: expected the file that the run was trained on, found another sha256")
     return rows

@@ -19,6 +19,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from loren.data.rows import Message
 from loren.errors import ModelLoadError
 from loren.models.chat import ChatRenderer
+from loren.models.layout import lay_out_for_decoding
 from loren.models.protocol import Completion, Prompt
 from loren.runs.files import Json
 
@@ -35,6 +36,7 @@ class HuggingFaceGenerator:
 
     def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, renderer: ChatRenderer, *, batch_size: int = 64) -> None:
         self._model = model.eval()
+        lay_out_for_decoding(model)
         self._tokenizer = tokenizer
         self._renderer = renderer
         self._batch_size = batch_size

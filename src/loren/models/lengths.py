@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from loren.data.rows import Message, Row
+from loren.data.rules import Breach
 from loren.errors import ChatTemplateError, DataContractError, Problem
 from loren.models.chat import ChatRenderer, Rendered
 from loren.runs.files import Json
@@ -94,14 +96,47 @@ def enforce_max_length(
     return kept, ledger
 
 
+def length_breaches(
+    rows: Sequence[RenderedRow], max_length: int, *, over_length: Literal["error", "drop"]
+) -> Iterator[tuple[int, Breach]]:
+    """Yield the line of each row that is longer than ``max_length``, and the rule that it breaks."""
+    rule, end = ("over-length", "") if over_length == "error" else ("over-length-dropped", "; it will be dropped")
+    for item in rows:
+        tokens = len(item.rendered.input_ids)
+        if tokens > max_length:
+            yield item.row.line, Breach(rule, "", f"expected at most {max_length} tokens, found {tokens}{end}")
+
+
+def training_amount(rows: Sequence[RenderedRow], *, effective_batch: int, epochs: float, max_steps: int) -> dict[str, Json]:
+    """What a run over these training rows will see.
+
+    Args:
+        rows: those that are trained on.
+        effective_batch: rows of an optimiser step.
+        epochs: how often the rows are seen; a fraction is allowed.
+        max_steps: steps after which the run ends; above 0 it decides in place of ``epochs``.
+    """
+    steps_an_epoch = ceil(len(rows) / effective_batch)
+    steps = max_steps if max_steps > 0 else ceil(epochs * steps_an_epoch)
+    return {
+        "train_rows": len(rows),
+        "tokens_per_epoch": sum(len(item.rendered.input_ids) for item in rows),
+        "label_tokens_per_epoch": sum(item.rendered.label_tokens for item in rows),
+        "effective_batch": effective_batch,
+        "steps_per_epoch": steps_an_epoch,
+        "steps": steps,
+    }
+
+
 def token_statistics(rows: Sequence[RenderedRow]) -> dict[str, Json]:
-    """Percentiles of tokens and label tokens a row, and their sums.
+    """Percentiles of tokens and label tokens a row, their sums, and the share of tokens that are labels.
 
     Percentiles are by nearest rank: p95 of 100 rows is the 95th smallest.
     """
     lengths = sorted(len(item.rendered.input_ids) for item in rows)
     labels = sorted(item.rendered.label_tokens for item in rows)
-    return {"rows": len(rows), "tokens": _summary(lengths), "label_tokens": _summary(labels)}
+    share = round(sum(labels) / sum(lengths), 4) if rows else 0.0
+    return {"rows": len(rows), "tokens": _summary(lengths), "label_tokens": _summary(labels), "label_share": share}
 
 
 def _summary(ordered: Sequence[int]) -> dict[str, Json]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from loren.data.dataset_card import dataset_facts
 from loren.data.report import CheckReport
 from loren.errors import IntegrityError
 from loren.pipeline.foreign_adapter import AdapterConfig, Clues
@@ -119,13 +120,11 @@ def _known(adapter: CheckedAdapter, stated: Stated) -> dict[str, Json]:
     own, total = adapter.parameters
     dataset: dict[str, Json] | None = None
     if data is not None and stated.data_path is not None:
-        from loren.train.metadata import dataset_version
-
         dataset = {
             "file": stated.data_path.name,
             "sha256": data.sha256,
             "split_sha256": None,
-            "version": dataset_version(stated.data_path.parent),
+            **dataset_facts(stated.data_path.parent),
             "rows": data.rows,
             "contract": {"verdict": "broken" if data.errors else "clean", "errors": data.errors, "warnings": data.warnings},
         }

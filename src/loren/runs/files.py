@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import BinaryIO, TypeAlias, cast
 
 from loren.errors import IntegrityError, LorenError, StorageError
 
@@ -53,12 +53,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk refused; the old file, if any, is untouched.
     """
+    with staged_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def staged_file(path: Path) -> Generator[BinaryIO]:
+    """Write a file under a temporary name, and put it at ``path``, durably, when the block ends without an error.
+
+    Raises:
+        StorageError: the disk refused; the old file, if any, is untouched.
+        LorenError: whatever the block itself raised.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp makes private files; a run folder is shared like any other file of the user.
@@ -68,6 +80,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
         fsync_folder(path.parent)
+    except LorenError:
+        raise  # some are OSErrors too, and say more
     except OSError as error:
         raise StorageError(_refusal(path, error), hint=_MAKE_ROOM) from error
 

@@ -6,24 +6,21 @@ says what kind of thing is wrong and how often, never the reply's words.
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
 from loren.task.definition import Task
-from loren.task.entities import Entity
-from loren.task.phrases import Text, fold, key_of
-from loren.task.wording import Statement
-
-MAX_REPLY_CHARACTERS = 20_000
-"""A longer reply is not read; no bound on length that a task would set is near it."""
-_NEAR = 400
-"""So many characters around a statement are searched for its exceptions: more than a sentence has."""
-_SHOUTED_WORDS = 4
-"""So many words in capitals in a row are shouted; abbreviations come in ones and twos."""
+from loren.task.replies import (
+    MAX_REPLY_CHARACTERS,
+    count_kinds,
+    invented,
+    length_faults,
+    names_next_step,
+    statement_faults,
+    voice_faults,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +81,7 @@ def no_invented_policy(reply: Reply, task: Task) -> Outcome:
     text = _reply_text(reply, task)
     if isinstance(text, Outcome):
         return text
-    held = task.entities.held(f"{reply.prompt}\n{task.system_prompt}")
-    invented = [entity for entity in task.entities.states(text) if not held.covers(entity)]
-    lexicon = task.wording.lexicon
-    said, asked = lexicon.read(text), lexicon.read(reply.prompt)
-    statements = [statement.rule.reason for statement in task.wording.statements if _says(statement, said, asked)]
-    return _failed([*_count_kinds(invented), *dict.fromkeys(statements)])
+    return _failed([*count_kinds(invented(text, reply.prompt, task)), *statement_faults(text, reply.prompt, task)])
 
 
 def wording(reply: Reply, task: Task) -> Outcome:
@@ -97,23 +89,7 @@ def wording(reply: Reply, task: Task) -> Outcome:
     text = _reply_text(reply, task)
     if isinstance(text, Outcome):
         return text
-    rules, voice = task.wording, task.wording.file.voice
-    said = rules.lexicon.read(text)
-    sentences = said.sentences
-    faults: list[str] = []
-    if rules.polite and not any(pattern.found_in(sentence) for pattern in rules.polite for sentence in sentences):
-        faults.append("holds none of the polite forms")
-    first_person = any(pattern.found_in(sentence) for pattern in rules.first_person for sentence in sentences)
-    if voice.first_person_required and rules.first_person and not first_person:
-        faults.append("does not call itself by the task's first person")
-    forbidden = sum(1 for pattern in rules.forbidden for _ in pattern.matches(said))
-    if forbidden:
-        faults.append(f"holds {forbidden} form(s) of address or words that the task forbids")
-    if voice.scripts and (foreign := _foreign_letters(text, voice.scripts)):
-        faults.append(f"holds {foreign} letter(s) of another script")
-    if _shouts(text):
-        faults.append("shouts")
-    return _failed(faults)
+    return _failed(voice_faults(text, task))
 
 
 def short(reply: Reply, task: Task) -> Outcome:
@@ -121,14 +97,7 @@ def short(reply: Reply, task: Task) -> Outcome:
     text = _reply_text(reply, task)
     if isinstance(text, Outcome):
         return text
-    bounds = task.wording.file.length
-    words, characters = len(text.split()), len(text.strip())
-    faults: list[str] = []
-    if bounds.max_words is not None and words > bounds.max_words:
-        faults.append(f"has {words} words, more than {bounds.max_words}")
-    if bounds.max_characters is not None and characters > bounds.max_characters:
-        faults.append(f"has {characters} characters, more than {bounds.max_characters}")
-    return _failed(faults)
+    return _failed(length_faults(text, task))
 
 
 def next_step(reply: Reply, task: Task) -> Outcome:
@@ -136,10 +105,7 @@ def next_step(reply: Reply, task: Task) -> Outcome:
     text = _reply_text(reply, task)
     if isinstance(text, Outcome):
         return text
-    sentences = task.wording.lexicon.read(text).sentences
-    if any(pattern.found_in(sentence) for pattern in task.wording.next_step for sentence in sentences):
-        return _PASSED
-    return Outcome(False, "names no next step")
+    return _PASSED if names_next_step(text, task) else Outcome(False, "names no next step")
 
 
 CRITERIA: Mapping[str, Criterion] = MappingProxyType({
@@ -178,54 +144,6 @@ def _reply_text(reply: Reply, task: Task) -> str | Outcome:
     if len(text) > MAX_REPLY_CHARACTERS:
         return Outcome(False, f"has more than {MAX_REPLY_CHARACTERS} characters, too many to be read")
     return text
-
-
-def _says(statement: Statement, said: Text, asked: Text) -> bool:
-    """Whether a reply says what a statement forbids, its exceptions considered."""
-    echoes: set[str] | None = None
-    for pattern in statement.patterns:
-        for sentence, match in pattern.matches(said):
-            before = f"{sentence[max(0, match.start() - _NEAR) : match.start()]} "
-            after = sentence[match.end() : match.end() + _NEAR]
-            if any(exception.found_in(before) for exception in statement.unless_before):
-                continue
-            if any(exception.found_in(after) for exception in statement.unless_after):
-                continue
-            if statement.rule.unless_asked:
-                echoes = _asked_keys(statement, asked) if echoes is None else echoes
-                if fold(key_of(match)) in echoes:
-                    continue
-            return True
-    return False
-
-
-def _asked_keys(statement: Statement, asked: Text) -> set[str]:
-    folded = asked.folded()
-    return {key for pattern in (*statement.patterns, *statement.asked) for key in pattern.folded_keys(folded)}
-
-
-def _count_kinds(entities: list[Entity]) -> list[str]:
-    counts = Counter(entity.kind for entity in entities)
-    kinds = {"link": "link", "address": "address", "time": "time of day"}
-    return [
-        f"states {count} {kinds.get(kind, kind)}{'s' if count > 1 else ''} that the prompt does not hold"
-        for kind, count in counts.items()
-    ]
-
-
-def _foreign_letters(text: str, scripts: list[str]) -> int:
-    letters = (char for char in text if char.isalpha())
-    return sum(1 for char in letters if not unicodedata.name(char, "").startswith(tuple(scripts)))
-
-
-def _shouts(text: str) -> bool:
-    run = 0
-    for word in text.split():
-        letters = [char for char in word if char.isalpha()]
-        run = run + 1 if letters and all(char.isupper() for char in letters) else 0
-        if run >= _SHOUTED_WORDS:
-            return True
-    return False
 
 
 def _failed(reasons: list[str]) -> Outcome:

@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
@@ -61,6 +61,13 @@ class SanityThresholds(_Section):
         return self.model_dump(by_alias=True)
 
 
+class ContractSection(_Section):
+    """[contract] - how strictly the data contract judges this task's rows."""
+
+    raise_: list[str] = Field(default=[], alias="raise")
+    """Rules, by id or name, whose warnings are errors for this task. Nothing can be made a warning that is an error."""
+
+
 class TaskFile(_Section):
     """task.toml as it is written."""
 
@@ -81,6 +88,7 @@ class TaskFile(_Section):
     label_meanings: dict[str, dict[str, str]] = {}
     """[label_meanings."/pointer"] - what each value of a label means, in a sentence."""
     sanity: SanityThresholds = SanityThresholds()
+    contract: ContractSection = ContractSection()
 
     @field_validator("name", "language", "version")
     @classmethod
@@ -127,6 +135,12 @@ class Task:
     """SHA-256 over the definition: every file of the folder that was read here, not the rows of golden, sanity or attacks."""
     target_schema: TargetSchema | None = field(default=None, repr=False)
     """The compiled schema."""
+    raised: tuple[str, ...] = ()
+    """Rules of the data contract, by id or name, whose warnings are errors for this task."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the folder's name and its digest: the compiled schema can't be, and another process reads the same files."""
+        return (_load_again, (self.folder, self.digest))
 
     @property
     def sanity_path(self) -> Path:
@@ -214,7 +228,15 @@ def load_task(folder: Path) -> Task:
         max_new_tokens=definition.max_new_tokens,
         digest=sha256_json({name: sha256_text(text) for name, text in texts.items() if text is not None}),
         target_schema=schema,
+        raised=tuple(definition.contract.raise_),
     )
+
+
+def _load_again(folder: Path, digest: str) -> Task:
+    task = load_task(folder)
+    if task.digest != digest:
+        raise ConfigError(f"{folder}: expected the task as it was a moment ago, found it changed", hint="run the command again")
+    return task
 
 
 def _read(folder: Path, name: str, problems: list[Problem]) -> str | None:
@@ -320,9 +342,19 @@ def _json_text(value: Json) -> str:
 
 def _label_text(value: Json, pointer: str) -> str:
     try:
-        return _json_text(pointer_get(value, pointer))
+        label = pointer_get(value, pointer)
     except KeyError:
         return ""
+    return _short_text(label) if isinstance(label, str) and len(label) <= _SHORT else _json_text(label)
+
+
+_SHORT = 64
+
+
+@lru_cache(maxsize=1024)
+def _short_text(label: str) -> str:
+    """Labels are few, and come again in every row."""
+    return _json_text(label)
 
 
 __all__ = ["SanityThresholds", "Task", "TaskFile", "load_task"]

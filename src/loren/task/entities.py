@@ -42,15 +42,26 @@ class Extractor:
         self._lexicon = wording.lexicon
         self._plain = _Tables(wording.file.numbers, wording.lexicon, folded=False)
         self._folded = _Tables(wording.file.numbers, wording.lexicon, folded=True)
+        self._standing: tuple[str, list[Entity]] = ("", [])
 
     def states(self, text: str) -> list[Entity]:
         """What ``text`` states, in order."""
         return list(_scan(self._lexicon.read(text), self._plain))
 
-    def held(self, text: str) -> Held:
-        """What a reply to ``text`` may state: read generously, without accents too."""
+    def held(self, text: str, standing: str = "") -> Held:
+        """What a reply to ``text`` may state: read generously, without accents too.
+
+        Args:
+            text: what was asked.
+            standing: a text that holds for many questions, such as the system prompt; it is read once.
+        """
+        if standing != self._standing[0]:
+            self._standing = (standing, self._generously(standing))
+        return Held([*self._generously(text), *self._standing[1]])
+
+    def _generously(self, text: str) -> list[Entity]:
         tokens = self._lexicon.read(text)
-        return Held([*_scan(tokens, self._plain), *_scan(tokens.folded(), self._folded)])
+        return [*_scan(tokens, self._plain), *_scan(tokens.folded(), self._folded)]
 
 
 class Held:

@@ -73,6 +73,11 @@ class Text:
     tokens: tuple[str, ...]
 
     @cached_property
+    def words(self) -> frozenset[str]:
+        """The different tokens."""
+        return frozenset(self.tokens)
+
+    @cached_property
     def sentences(self) -> tuple[str, ...]:
         """Each sentence as its tokens, a space before and after every one; the mark that ends it is its last token."""
         found: list[str] = []
@@ -95,9 +100,13 @@ class Pattern:
     source: str
     expression: re.Pattern[str]
     folded_expression: re.Pattern[str]
+    heads: tuple[frozenset[str], ...] = ()
+    """A text that holds a match holds a token of each of these sets: the first words of what the pattern can't do without."""
 
     def matches(self, text: Text) -> Iterator[tuple[str, re.Match[str]]]:
         """Each match with the sentence that holds it."""
+        if any(head.isdisjoint(text.words) for head in self.heads):
+            return
         for sentence in text.sentences:
             for match in self.expression.finditer(sentence):
                 yield sentence, match
@@ -156,7 +165,17 @@ class Lexicon:
             raise ValueError(f"expected at most one <name!> in a pattern, found more in '{source}'")
         plain = "".join(self._part(item, folded=False) for item in items)
         folded = "".join(self._part(item, folded=True) for item in items)
-        return Pattern(source, re.compile(f"{plain}(?= )"), re.compile(f"{folded}(?= )"))
+        heads = tuple(frozenset(self._tokens(phrase)[0] for phrase in phrases) for phrases in map(self._needed, items) if phrases)
+        return Pattern(source, re.compile(f"{plain}(?= )"), re.compile(f"{folded}(?= )"), heads)
+
+    def _needed(self, item: str) -> Sequence[str]:
+        """The phrases of which a match holds one because of this item; none where it can do without."""
+        if item in {"...", "^", "$"} or (item.startswith("-") and len(item) > 1):
+            return ()
+        group = _GROUP.match(item)
+        if group:
+            return () if group[3] else self._groups[group[1]]
+        return item.split("|")
 
     def _part(self, item: str, *, folded: bool) -> str:
         if item == "...":
@@ -215,5 +234,6 @@ def is_group_name(name: str) -> bool:
 def _plain(text: str) -> str:
     """NFC, casefolded, without invisible characters; an empty line ends a sentence."""
     visible = "".join(char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char) != "Cf")
-    broken = re.sub(r"\s*\n\s*\n\s*", " ; ", visible.strip().replace("\r", "\n"))
+    spaced = re.sub(r"[^\S\n]+", " ", visible.strip().replace("\r", "\n"))  # else the next search is slow in a long blank
+    broken = re.sub(r"\s*\n\s*\n\s*", " ; ", spaced)
     return unicodedata.normalize("NFC", broken.casefold())

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import jsonschema_rs
@@ -66,7 +67,7 @@ def parse_strict(text: str) -> ParseResult:
     except RecursionError:
         return ParseResult(None, (_TOO_DEEP,))
     except json.JSONDecodeError as error:
-        reason = "the end of the text" if not text[error.pos :].strip(SPACE) else "something else"
+        reason = "the end of the text" if not text[error.pos :].strip(SPACE) else "text that is not JSON"
         return ParseResult(None, (TargetProblem("", f"expected JSON, found {reason} at character {error.pos + 1}"),))
     if rest := text[end:].lstrip(SPACE):
         place = len(text) - len(rest) + 1
@@ -84,6 +85,7 @@ def canonical_json(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
 
 
+@lru_cache(maxsize=256)
 def pointer_tokens(pointer: str) -> tuple[str, ...]:
     """The keys and indices of a JSON pointer (RFC 6901).
 
@@ -104,7 +106,7 @@ def pointer_get(value: Json, pointer: str) -> Json:
         KeyError: there is none; the error holds the pointer.
     """
     for token in pointer_tokens(pointer):
-        if isinstance(value, Mapping) and token in value:
+        if isinstance(value, (dict, Mapping)) and token in value:
             value = value[token]
         elif isinstance(value, list) and re.fullmatch("0|[1-9][0-9]{0,6}", token) and int(token) < len(value):
             value = value[int(token)]
@@ -148,6 +150,8 @@ class TargetSchema:
     def problems(self, value: Json) -> list[TargetProblem]:
         """Everything in ``value`` that breaks the schema (at most :data:`MAX_PROBLEMS`), in document order."""
         try:
+            if self._validator.is_valid(value):
+                return []
             errors = _first(MAX_PROBLEMS, self._validator.iter_errors(value))
         except ValueError:  # nested too deep, or holds what JSON can't
             return [TargetProblem("", f"expected a JSON value of at most {MAX_DEPTH} levels, found another")]

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from safetensors import SafetensorError
 
@@ -30,6 +30,10 @@ _NATIVE_WRITE_FAILURES = (
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
+Fingerprint: TypeAlias = tuple[tuple[str, int, int, int], ...]
+"""Name, inode, size and time of change of a folder and of all that is in it: equal as long as nobody touched them."""
+
+
 class Checkpoints(NamedTuple):
     """What a checkpoints folder holds."""
 
@@ -39,8 +43,15 @@ class Checkpoints(NamedTuple):
     """One problem a checkpoint that does not match its manifest."""
 
 
-def list_checkpoints(folder: Path) -> Checkpoints:
-    """Check every `checkpoint-N` of ``folder`` against its manifest."""
+def list_checkpoints(folder: Path, *, whole: dict[str, Fingerprint] | None = None) -> Checkpoints:
+    """Check every `checkpoint-N` of ``folder`` against its manifest.
+
+    Args:
+        folder: the run's checkpoints.
+        whole: those that this process found whole before, by name. They are hashed again only where a file was touched since; what
+            is found whole now is added.
+    """
+    whole = {} if whole is None else whole
     numbered = sorted(
         (int(found.group(1)), path)
         for path in (folder.iterdir() if folder.is_dir() else ())
@@ -49,6 +60,10 @@ def list_checkpoints(folder: Path) -> Checkpoints:
     valid: list[Path] = []
     corrupt: list[Problem] = []
     for _, path in numbered:
+        seen = _fingerprint(path)
+        if whole.get(path.name) == seen:
+            valid.append(path)
+            continue
         try:
             verify_manifest(path)
             _require_step(path)
@@ -56,7 +71,13 @@ def list_checkpoints(folder: Path) -> Checkpoints:
             corrupt.append(Problem(path.name, str(error.problems[0]) if error.problems else error.summary))
         else:
             valid.append(path)
+            whole[path.name] = seen
     return Checkpoints(valid, corrupt)
+
+
+def _fingerprint(path: Path) -> Fingerprint:
+    found = [(entry, entry.lstat()) for entry in (path, *sorted(path.rglob("*")))]
+    return tuple((str(entry), status.st_ino, status.st_size, status.st_mtime_ns) for entry, status in found)
 
 
 def _require_step(path: Path) -> None:
@@ -71,9 +92,15 @@ def checkpoint_step(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
 
-def rotate_checkpoints(folder: Path, *, keep: int) -> None:
-    """Delete the oldest valid checkpoints beyond ``keep`` (at least 1); corrupt ones are left for their owner to look at."""
-    for path in list_checkpoints(folder).valid[: -max(1, keep)]:
+def rotate_checkpoints(folder: Path, *, keep: int, whole: dict[str, Fingerprint] | None = None) -> None:
+    """Delete the oldest valid checkpoints beyond ``keep`` (at least 1); corrupt ones are left for their owner to look at.
+
+    Args:
+        folder: the run's checkpoints.
+        keep: how many valid ones stay.
+        whole: see :func:`list_checkpoints`; with it a save hashes the checkpoint that it wrote, and no other.
+    """
+    for path in list_checkpoints(folder, whole=whole).valid[: -max(1, keep)]:
         shutil.rmtree(path)
 
 

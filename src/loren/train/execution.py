@@ -6,7 +6,6 @@ The effective batch is the user's; how it is cut into micro-batches depends on m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
@@ -17,8 +16,10 @@ from loren.errors import Problem, RunFolderError
 from loren.models.loading import Dtype, choose_device, choose_dtype
 from loren.provenance.machine import machine_memory_bytes
 from loren.runs.files import Json
+from loren.train.processes import Processes
 
-LOSS_PATH = "label_positions_shared_prefix"
+LOSS_PATH = "packed_label_positions"
+"""Rows without padding, the output head at label positions only; rows are padded where the model can't be run so."""
 _MEMORY_SHARE = 0.3
 """Share of the machine's memory that activations may take; other work and the weights need the rest."""
 
@@ -47,24 +48,24 @@ class Execution:
         return asdict(self)
 
 
-def resolve_execution(config: RunConfig, *, longest_row: int, activation_bytes_per_token: int) -> Execution:
+def resolve_execution(config: RunConfig, processes: Processes, *, longest_row: int, activation_bytes_per_token: int) -> Execution:
     """Choose precision and shapes from the hardware.
 
     Args:
         config: the run's configuration.
+        processes: those that train together.
         longest_row: tokens of the longest row.
         activation_bytes_per_token: see :func:`activation_bytes_per_token`.
     """
     train = config.train
     effective = train.per_device_train_batch_size * train.gradient_accumulation_steps
-    processes = _process_count()
     if train.exact_shape:
         micro = train.per_device_train_batch_size
     else:
         device_memory = (
             torch.cuda.get_device_properties(0).total_memory
             if torch.cuda.is_available()
-            else machine_memory_bytes() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            else machine_memory_bytes() // processes.here
         )
         fitting = int(device_memory * _MEMORY_SHARE // max(1, longest_row * activation_bytes_per_token))
         micro = 1
@@ -76,15 +77,11 @@ def resolve_execution(config: RunConfig, *, longest_row: int, activation_bytes_p
         threads=torch.get_num_threads(),
         micro_batch_size=micro,
         gradient_accumulation_steps=effective // micro,
-        processes=processes,
+        processes=processes.count,
         loss_path=LOSS_PATH,
         torch=torch.__version__,
         cpu=torch.backends.cpu.get_cpu_capability(),
     )
-
-
-def _process_count() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def activation_bytes_per_token(layers: int, hidden_size: int, intermediate_size: int, *, bytes_per_value: int) -> int:
@@ -96,11 +93,12 @@ def activation_bytes_per_token(layers: int, hidden_size: int, intermediate_size:
     return layers * (16 * hidden_size + 6 * intermediate_size) * bytes_per_value
 
 
-def stored_execution(stored: dict[str, Json], *, say: Callable[[str], None]) -> Execution:
+def stored_execution(stored: dict[str, Json], processes: Processes, *, say: Callable[[str], None]) -> Execution:
     """The execution of the run that is resumed.
 
     Args:
         stored: from config.json.
+        processes: those that train together now.
         say: takes a warning where the numbers may differ in their last digits.
 
     Raises:
@@ -111,7 +109,7 @@ def stored_execution(stored: dict[str, Json], *, say: Callable[[str], None]) -> 
         problems = [Problem(f"execution.{key}", "expected in both, found in one") for key in sorted(names ^ stored.keys())]
         raise RunFolderError("config.json: expected the execution of this version of Loren, found other keys", problems=problems)
     execution = Execution(**stored)  # pyright: ignore[reportArgumentType]
-    here = {"device": choose_device(), "processes": _process_count(), "loss_path": LOSS_PATH}
+    here = {"device": choose_device(), "processes": processes.count, "loss_path": LOSS_PATH}
     problems = [
         Problem(f"execution.{name}", f"the run was started with {stored[name]!r}, here is {value!r}")
         for name, value in here.items()

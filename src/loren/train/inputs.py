@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from loren.config import RunConfig
+from loren.config import RunConfig, flatten
 from loren.data.load import LoadedRows, refuse_golden_rows
 from loren.data.rows import Row
 from loren.data.split import Split
@@ -90,7 +89,8 @@ def refuse_changes(run: RunFolder, config: RunConfig, data_sha256: str) -> None:
         RunFolderError: names every key that differs.
     """
     stored = read_json(run.config)
-    before, now = _flat(stored.get("values")), _flat(config.model_dump(mode="json"))
+    values = stored.get("values")
+    before, now = dict(flatten(values if isinstance(values, dict) else {})), dict(flatten(config.model_dump(mode="json")))
     problems = [
         Problem(key, f"the run has {before.get(key)!r}, this command {now.get(key)!r}")
         for key in sorted(before.keys() | now.keys())
@@ -124,9 +124,3 @@ def render(config: RunConfig, task: Task | None, loaded: LoadedRows, split: Spli
         if not kept[name]:
             raise DataContractError(f"{file}: no {name} row is left", hint="raise data.max_length or data.eval_ratio")
     return Rows(kept["train"], kept["validation"], loaded, split, ledger, system_prompt, task.language if task else "")
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix.rstrip("."): value}
-    return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{prefix}{name}.").items()}

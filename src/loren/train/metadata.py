@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from loren.config import RunConfig
+from loren.data.dataset_card import dataset_facts
 from loren.models.chat import PINNED_DATE
 from loren.models.loading import LocalBase
 from loren.models.source import template_digest, tokenizer_digest
@@ -22,7 +21,6 @@ from loren.runs.folder import SCHEMA_VERSION, utc_now
 
 NOTE_ADAPTER = "An adapter, not a merged model: load it with exactly this base."
 NOTE_FULL = "A full model: all weights were trained; it needs no base to load."
-_MAX_DATASET_CARD_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def training_metadata(
             "file": config.data.path.name,
             "sha256": data.sha256,
             "split_sha256": data.split_sha256,
-            "version": dataset_version(config.data.path.parent),
+            **dataset_facts(config.data.path.parent),
         },
         "rows": data.rows,
         "tokens": data.tokens,
@@ -118,18 +116,6 @@ def training_metadata(
         **_peaks(),
         **figures,
     }
-
-
-def dataset_version(folder: Path) -> str | None:
-    """The version in DATASET.toml beside the data; None without one."""
-    path = folder / "DATASET.toml"
-    try:
-        if path.stat().st_size > _MAX_DATASET_CARD_BYTES:
-            return None
-        version = tomllib.loads(path.read_text(encoding="utf-8")).get("version")
-    except (OSError, ValueError):
-        return None
-    return version if isinstance(version, str) else None
 
 
 def _method(config: RunConfig) -> str:

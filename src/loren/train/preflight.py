@@ -29,7 +29,7 @@ from loren.plan.requirements import (
 from loren.provenance.machine import free_memory_bytes
 from loren.runs.folder import RunFolder
 from loren.train.execution import Execution, activation_bytes_per_token
-from loren.train.loss import CHUNK_ROWS, MIN_SHARED_TOKENS
+from loren.train.loss import CHUNK_ROWS
 
 _TOLERANCE = 1.25
 """Measured peaks are up to a seventh below the sum; only what can't fit is refused."""
@@ -201,7 +201,7 @@ def _shared_tokens(rows: Sequence[RenderedRow]) -> int:
     shared = min(next((place for place, label in enumerate(row.rendered.labels) if label != -100), 0) for row in rows)
     for ids in others:
         shared = next((place for place in range(min(shared, len(ids))) if ids[place] != first[place]), min(shared, len(ids)))
-    return shared if shared >= MIN_SHARED_TOKENS else 0
+    return shared
 
 
 def _size_below(folder: Path) -> int:

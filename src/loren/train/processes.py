@@ -16,11 +16,16 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from loren.errors import LorenError
+from loren.errors import ConfigError, LorenError, Problem
 from loren.models.loading import choose_device
 from loren.runs.folder import RunFolder
 
 T = TypeVar("T")
+
+_SETTINGS = "ACCELERATE_"
+"""What `accelerate launch` puts before its own settings in the environment."""
+_SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
+"""Ways of accelerate's to spread one model over several processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,8 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    here: int = 1
+    """How many of them share this machine and its memory."""
 
     @property
     def is_main(self) -> bool:
@@ -96,7 +103,12 @@ class Processes:
 
 
 def join_processes() -> Processes:
-    """Join the group that ``torchrun`` or ``accelerate launch`` names in the environment; alone where there is none."""
+    """Join the group that ``torchrun`` or ``accelerate launch`` names in the environment; alone where there is none.
+
+    Raises:
+        ConfigError: `accelerate launch` was set up for what Loren can't do, or started fewer processes than were asked for.
+    """
+    _leave_accelerates_settings()
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return Processes()
@@ -104,7 +116,31 @@ def join_processes() -> Processes:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Processes(rank=dist.get_rank(), count=dist.get_world_size())
+    return Processes(rank=dist.get_rank(), count=dist.get_world_size(), here=int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def _leave_accelerates_settings() -> None:
+    """Forget what `accelerate launch` says beside the processes: the Trainer would obey it against the run's configuration.
+
+    Its configuration file names a precision, an accumulation and a compiler; what the run's record says must be what happened.
+
+    Raises:
+        ConfigError: it asks for sharding, or started one process where several were meant.
+    """
+    settings = {name.removeprefix(_SETTINGS): os.environ.pop(name) for name in list(os.environ) if name.startswith(_SETTINGS)}
+    wanted = [name for name in _SHARDING if settings.get(f"USE_{name}", "").lower() in {"true", "1"}]
+    if wanted:
+        raise ConfigError(
+            f"accelerate launch: {len(wanted)} setting(s) that can't be met",
+            problems=[Problem(name, "expected whole copies of the model, one a process; found sharding") for name in wanted],
+            hint="accelerate launch --multi_gpu --num_processes N, or torchrun",
+        )
+    # accelerate 1.15 names a master for several processes; on its way for CPUs it then starts one, or leaves the rest to mpirun.
+    if settings and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+        raise ConfigError(
+            "accelerate launch --cpu starts one process, whatever --num_processes says",
+            hint="accelerate launch --multi_gpu --num_processes N (on CPUs too), or torchrun --nproc-per-node N",
+        )
 
 
 def is_lost_process(error: RuntimeError) -> bool:

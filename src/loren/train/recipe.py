@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from loren.config import ResolvedConfig, RunConfig
+from loren.data.approvals import load_approvals
 from loren.data.load import load_rows
 from loren.data.split import split_rows
 from loren.errors import ConfigError, Problem, TrainingError, TrainingInterrupted
@@ -31,7 +32,7 @@ from loren.train.inputs import Rows, is_finished, refuse_existing, refuse_golden
 from loren.train.metadata import DataFacts, base_facts, training_metadata
 from loren.train.metrics import MetricsFile, read_metrics
 from loren.train.preflight import require_room
-from loren.train.processes import is_lost_process, join_processes
+from loren.train.processes import Processes, is_lost_process, join_processes
 from loren.train.progress import TrainingProgress
 from loren.train.stopping import stop_on_signals
 from loren.train.trackers import Trackers, require_packages, run_parameters
@@ -73,7 +74,12 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     processes.on_main(lambda: refuse_existing(run, resume=resume))
     require_packages(config.train.report_to)
     task = load_task(config.task) if config.task else None
-    loaded = load_rows(config.data.path, task)
+    loaded = load_rows(
+        config.data.path,
+        task,
+        approvals=config.data.approvals and load_approvals(config.data.approvals),
+        format_in=config.data.format,
+    )
     say(f"check  {len(loaded.rows)} rows keep the data contract")
     split = split_rows(loaded.rows, eval_ratio=config.data.eval_ratio, test_ratio=config.data.test_ratio, seed=config.seed)
     refuse_golden_leaks(split, task, config.data.path)
@@ -88,7 +94,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     say(f"render {_token_line(rows.train)}")
 
     with processes.holding(run, say):
-        execution = processes.on_main(lambda: _settle(resolved, run, base, rows, resume=resume, say=say))
+        execution = processes.on_main(lambda: _settle(resolved, run, base, rows, processes, resume=resume, say=say))
         torch.set_num_threads(execution.threads)
         model = load_model(
             base.folder,
@@ -100,7 +106,7 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
         _check_model(config, model, tokenizer, renderer, say=say)
         base_record = base_facts(base, trust_remote_code=config.trust_remote_code)
         lora = peft_config(config.lora, model, str(base_record["name_or_path"])) if config.train.method == "lora" else None
-        trackers = _trackers(config, run, base, loaded.sha256, execution, say)
+        trackers = _trackers(config, run, base, loaded.sha256, execution, processes, say)
         metrics = MetricsFile(run.metrics, trackers.step, is_writer=processes.is_main)
         trainer = LorenTrainer(
             model,
@@ -136,23 +142,27 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     return TrainResult(run, was_done=False, is_main=processes.is_main)
 
 
-def _settle(resolved: ResolvedConfig, run: RunFolder, base: LocalBase, rows: Rows, *, resume: bool, say: Say) -> Execution:
+def _settle(
+    resolved: ResolvedConfig, run: RunFolder, base: LocalBase, rows: Rows, processes: Processes, *, resume: bool, say: Say
+) -> Execution:
     """Choose how the run is carried out here, see that there is room for it, and write down what it starts from."""
-    execution = _execution(resolved.config, run, base, rows, resume=resume, say=say)
+    execution = _execution(resolved.config, run, base, rows, processes, resume=resume, say=say)
     require_room(resolved.config, execution, base.folder, rows.train, run)
     _write_inputs(run, resolved, execution, rows)
     return execution
 
 
-def _execution(config: RunConfig, run: RunFolder, base: LocalBase, rows: Rows, *, resume: bool, say: Say) -> Execution:
+def _execution(
+    config: RunConfig, run: RunFolder, base: LocalBase, rows: Rows, processes: Processes, *, resume: bool, say: Say
+) -> Execution:
     if resume and run.config.is_file():
         stored = read_json(run.config)["execution"]
-        return stored_execution(dict(stored), say=say)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return stored_execution(dict(stored), processes, say=say)  # pyright: ignore[reportArgumentType, reportCallIssue]
     shape = decoder_config(base.folder)
     numbers = [int(shape.get(key) or 0) for key in ("num_hidden_layers", "hidden_size", "intermediate_size")]  # pyright: ignore[reportArgumentType]
     longest = max(len(item.rendered.input_ids) for item in rows.train)
     return resolve_execution(
-        config, longest_row=longest, activation_bytes_per_token=activation_bytes_per_token(*numbers, bytes_per_value=4)
+        config, processes, longest_row=longest, activation_bytes_per_token=activation_bytes_per_token(*numbers, bytes_per_value=4)
     )
 
 
@@ -173,14 +183,24 @@ def _write_inputs(run: RunFolder, resolved: ResolvedConfig, execution: Execution
     write_json(run.split, {**rows.split.to_json(), "source_sha256": rows.loaded.sha256})
 
 
-def _trackers(config: RunConfig, run: RunFolder, base: LocalBase, data_sha256: str, execution: Execution, say: Say) -> Trackers:
+def _trackers(
+    config: RunConfig,
+    run: RunFolder,
+    base: LocalBase,
+    data_sha256: str,
+    execution: Execution,
+    processes: Processes,
+    say: Say,
+) -> Trackers:
+    """The trackers that the configuration names; none in a process that does not speak for the run."""
     tags = {
         "base_weights_sha256": base.weights_sha256,
         "data_sha256": data_sha256,
         "git_commit": git_commit(config.data.path.parent),
         "run": run.path.name,
     }
-    return Trackers(config.train.report_to, run, parameters=run_parameters(config, execution.to_json()), tags=tags, say=say)
+    names = config.train.report_to if processes.is_main else ()
+    return Trackers(names, run, parameters=run_parameters(config, execution.to_json()), tags=tags, say=say)
 
 
 def _check_model(config: RunConfig, model: Any, tokenizer: Any, renderer: ChatRenderer, *, say: Say) -> None:
@@ -228,6 +248,7 @@ def _fit(trainer: LorenTrainer, run: RunFolder, metrics: MetricsFile, *, resume:
     metrics.start_after(checkpoint_step(latest) if latest else 0)
     if resume:
         say(f"resume from {latest.name}" if latest else "resume: no checkpoint yet, starting at step 0")
+    trainer.check_loss_path(say)
     before = trainable_digest(trainer.model)
     started = time.perf_counter()
     with stop_on_signals() as trainer.stop:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, cast
 
-from loren.config import RunConfig
+from loren.config import RunConfig, flatten
 from loren.errors import IntegrityError, PrerequisiteError, Problem
 from loren.provenance.machine import without_secrets
 from loren.runs.files import Json, read_json, write_json
@@ -82,7 +82,7 @@ def require_packages(report_to: Sequence[str]) -> None:
 
 def run_parameters(config: RunConfig, execution: Mapping[str, Json]) -> dict[str, Scalar]:
     """The resolved configuration and what was chosen for this machine, flat; of a path the last part, as trackers are shared."""
-    flat = dict(_flat({**config.model_dump(mode="json"), "execution": dict(execution)}))
+    flat = dict(_scalars({**config.model_dump(mode="json"), "execution": dict(execution)}))
     for key in ("output_dir", "data.path", "task", "base_model"):
         value = flat.get(key)
         if isinstance(value, str) and Path(value).is_absolute():
@@ -105,8 +105,7 @@ class Trackers:
         tags: Mapping[str, str | None],
         say: Say,
     ) -> None:
-        # One process of several speaks for the run: torchrun and accelerate number them.
-        self._names = tuple(report_to) if os.environ.get("RANK", "0") == "0" else ()
+        self._names = tuple(report_to)
         self._run = run
         self._tracked = TrackedRun(run.path, parameters, {key: value for key, value in tags.items() if value is not None})
         self._say = say
@@ -152,7 +151,7 @@ class Trackers:
 
     def finish(self, figures: Mapping[str, Json]) -> None:
         """Send the figures of the whole run as ``final/...``, and close the runs."""
-        flat = {f"final/{key}": value for key, value in _numbers(dict(_flat(figures))).items()}
+        flat = {f"final/{key}": value for key, value in _numbers(dict(_scalars(figures))).items()}
         steps = figures.get("steps")
         self._each(lambda tracker: tracker.finish(steps if isinstance(steps, int) else tracker.last_step, flat))
         self._open.clear()
@@ -199,15 +198,13 @@ def _numbers(values: Mapping[str, Json]) -> dict[str, float]:
     return {key: value for key, value in values.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
-def _flat(value: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
-    """Leaves by dotted key; a list is one leaf, a null is none."""
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            yield from _flat(cast("Mapping[str, Json]", inner), f"{prefix}{key}.")
-        elif isinstance(inner, str | int | float):
-            yield f"{prefix}{key}", inner
-        elif inner is not None:
-            yield f"{prefix}{key}", ", ".join(str(item) for item in inner)
+def _scalars(values: Mapping[str, Json]) -> Iterator[tuple[str, Scalar]]:
+    """Leaves by dotted key as a tracker takes them: a list as one text, a null not at all."""
+    for key, value in flatten(values):
+        if isinstance(value, str | int | float):
+            yield key, value
+        elif value is not None:
+            yield key, ", ".join(str(item) for item in value)
 
 
 def _masked(text: str) -> str:

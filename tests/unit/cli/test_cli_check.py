@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from loren.cli.check_text import line_ranges
+from loren.cli.explain import system_language
+from loren.data.rules import all_rules, expand_example
+
 GOOD = '{"messages": [{"role": "user", "content": "Question %d?"}, {"role": "assistant", "content": "Yes."}]}'
 CANARIES = ("canary@example.com", "0912 345 678", "Cô Lan số bảy")
 
@@ -57,7 +61,7 @@ def test_a_broken_file_in_words(broken: Path) -> None:
     assert "error D004 not-json: 1 issue(s)" in text
     assert "line 17: expected one JSON object" in text
     assert "error D109 content-blank: 20 issue(s)" in text
-    assert "... and 15 more" in text
+    assert "lines 18-37 /messages/1/content: expected text, found nothing but spaces" in text
     assert "line 13 /messages/0/content" in text
     assert text.count("hint: ") == 4
     assert text.rstrip().split("\n")[-1] == "next: loren check --explain D109"
@@ -77,7 +81,7 @@ def test_a_broken_file_in_json(broken: Path) -> None:
 
 
 def test_no_word_of_the_file_is_printed(broken: Path) -> None:
-    for form in ("text", "json"):
+    for form in ("text", "json", "sarif", "junit"):
         done = run(broken, "--format", form)
         for word in CANARIES:
             assert word not in done.stdout + done.stderr
@@ -112,10 +116,80 @@ def test_warnings_alone_are_clean(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rule", ["D302", "pii-phone"])
 def test_a_rule_is_explained(rule: str) -> None:
-    done = run("--explain", rule)
+    done = run("--explain", rule, LC_ALL="", LC_MESSAGES="", LANG="en_US.UTF-8")
     assert done.returncode == 0
     assert done.stdout.startswith("D302 pii-phone (error)")
     assert "0912 345 678" in done.stdout  # the example, not a customer's
+
+
+def test_a_rule_is_explained_in_the_language_that_is_asked_for() -> None:
+    done = run("--explain", "D302", "--lang", "vi", "--format", "json", LC_ALL="C")
+    rule = json.loads(done.stdout)
+    assert (rule["id"], rule["language"]) == ("D302", "vi")
+    assert "số điện thoại" in rule["explanation"]
+    done = run("--explain", "D302", LC_ALL="", LC_MESSAGES="", LANG="vi_VN.UTF-8")
+    assert done.stdout.startswith("D302 pii-phone (lỗi)")
+    assert "cách sửa: thay bằng" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "language"),
+    [
+        ({}, "en"),
+        ({"LANG": "C.UTF-8"}, "en"),
+        ({"LANG": "vi_VN.UTF-8"}, "vi"),
+        ({"LANG": "vi"}, "vi"),
+        ({"LANG": "vi_VN", "LC_MESSAGES": "", "LC_ALL": "en_GB.UTF-8"}, "en"),
+        ({"LANG": "en_US", "LC_MESSAGES": "vi_VN.UTF-8"}, "vi"),
+        ({"LANG": "vict"}, "en"),
+    ],
+    ids=str,
+)
+def test_the_language_of_the_terminal(environment: dict[str, str], language: str) -> None:
+    assert system_language(environment) == language
+
+
+def test_several_files_are_checked_one_after_the_other(clean: Path, broken: Path) -> None:
+    done = run(clean, broken, clean)
+    assert done.returncode == 3
+    assert done.stdout.count("12 row(s)") == 2
+    assert "broken: 23 error(s)" in done.stdout
+    assert run(clean, clean).returncode == 0
+    refused = run(clean, broken, "--format", "json")
+    assert refused.returncode == 2
+    assert "take one FILE" in refused.stderr
+
+
+def test_the_schema_is_printed_and_croissant_needs_a_clean_dataset(clean: Path) -> None:
+    schema = json.loads(run("--print-schema").stdout)
+    assert schema["properties"]["schema_version"] == {"const": 1} | schema["properties"]["schema_version"]
+    out = clean.with_name("croissant.json")
+    done = run(clean, "--croissant", out)
+    assert done.returncode == 3
+    assert "error D801 dataset-card-missing: 1 issue(s)\n  file: expected DATASET.toml" in done.stdout
+    assert not out.exists()
+
+
+def test_a_report_of_many_rules_stays_short_and_ends_with_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl"
+    examples = [expand_example(rule.breaks) for rule in all_rules().values() if rule.scope == "line" and rule.id != "D003"]
+    path.write_bytes(b"".join(examples * 40))
+    done = run(path)
+    rules = len(examples)
+    assert len(done.stdout.splitlines()) < 9 * rules + 10
+    table = done.stdout.split("\n\n")[-2].splitlines()
+    assert len(table) >= rules
+    assert table[0].split()[1] == "error"
+    assert table[-1].split()[1] == "warning"
+    assert "... and 34 more" in done.stdout  # six of forty lines are named
+
+
+def test_lines_in_a_few_words() -> None:
+    assert line_ranges([3, 4, 5, 9]) == ("lines 3-5, 9", 4)
+    assert line_ranges([7]) == ("line 7", 1)
+    assert line_ranges([7, 7]) == ("line 7", 2)
+    assert line_ranges([0]) == ("file", 1)
+    assert line_ranges(range(1, 100, 2)) == ("lines 1, 3, 5, 7, 9, 11", 6)
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loren.config import RunConfig, load_config
+from loren.config import RunConfig, flatten, load_config
 from loren.config.environment import ENVIRONMENT_KEYS
 from loren.config.load import _known_keys
 from loren.errors import ConfigError
@@ -119,3 +119,9 @@ def test_an_accepted_value_survives_a_dump(key: str, value: object) -> None:
     except ConfigError:
         return
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_leaves_have_dotted_keys() -> None:
+    tree = {"seed": 1, "lora": {"target_modules": ["a", "b"], "deep": {"x": None}, "empty": {}}}
+    assert list(flatten(tree)) == [("seed", 1), ("lora.target_modules", ["a", "b"]), ("lora.deep.x", None)]
+    assert dict(flatten(RunConfig().model_dump())).keys() == set(_known_keys())

@@ -291,6 +291,17 @@ def test_a_log_can_be_read_twice_at_once_and_goes_to_disk_when_large(monkeypatch
     assert len(list(log)) == len(log) == 51
 
 
+def test_a_log_grows_while_it_is_read() -> None:
+    log = IssueLog()
+    issues = [Issue(n, "D301", "error", "/messages/0/content", "found" * 20, "mend") for n in range(1_000)]
+    for issue in issues:
+        log.append(issue)
+    reading = iter(log)
+    assert next(reading) == issues[0]  # some 200 kB follow, which are read later
+    log.append(issues[7])
+    assert list(reading) == [*issues[1:], issues[7]]
+
+
 @given(st.lists(st.binary(max_size=80) | st.sampled_from([line("Q?").encode(), b"", b" ", b"{}", b"[]"]), max_size=8))
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_end_in_a_report_with_right_lines(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:

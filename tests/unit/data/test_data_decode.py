@@ -28,6 +28,8 @@ def rules(data: bytes | str) -> list[tuple[str, str]]:
         ('{"a":1,"a":2}', [("duplicate-key", "/a")]),
         ('{"a":{"b":[{"c":1,"d":2,"c":3}]}}', [("duplicate-key", "/a/b/0/c")]),
         ('{"\\u0061":1,"a":2}', [("duplicate-key", "/a")]),
+        ('{"a":1,"a":"\\u003a"}', [("duplicate-key", "/a")]),
+        ('{"a":1,"a":"\\u003A"}', [("duplicate-key", "/a")]),
         ('{"0912345678":1,"0912345678":2}', [("duplicate-key", "/*")]),
         ('{"a":NaN}', [("bad-number", "/a")]),
         ('{"a":[Infinity,-Infinity]}', [("bad-number", "/a/0"), ("bad-number", "/a/1")]),

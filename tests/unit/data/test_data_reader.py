@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loren.data.reader import MAX_LINE_BYTES, Line, LineReader
+from loren.data.reader import MAX_LINE_BYTES, Line, LineReader, lines_in
 
 
 def lines(data: bytes, *, limit: int = MAX_LINE_BYTES) -> list[Line]:
@@ -85,3 +85,21 @@ def test_lines_are_those_of_split(pieces: list[bytes], limit: int) -> None:
         elif body.strip():
             expected.append(Line(number, body))
     assert lines(b"\n".join(pieces), limit=limit) == expected
+
+
+@given(
+    st.lists(st.sampled_from([b"", b"a", b"abcd", b"abcdefgh", b"\r", b" \r"]), max_size=30), st.integers(1, 9), st.integers(1, 3)
+)
+@settings(max_examples=150, deadline=None)
+def test_blocks_hold_all_lines_whatever_their_size(pieces: list[bytes], chunk: int, most: int) -> None:
+    data = b"\n".join(pieces)
+    whole = lines(data, limit=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loren.data.reader._CHUNK_BYTES", chunk)
+        patch.setattr("loren.data.reader.MAX_BLOCK_LINES", most)
+        reader = LineReader(io.BytesIO(data), max_line_bytes=4)
+        blocks = list(reader.blocks())
+        assert all(block.data is None or block.data.count(b"\n") <= most for block in blocks)
+        found = [line for block in blocks for line in lines_in(block, max_line_bytes=4)]
+        assert [line for line in found if line.data is None or line.data.strip()] == whole
+        assert [line.number for line in found] == list(range(1, len(found) + 1))

@@ -21,6 +21,7 @@ DATED = "{{ '<|im_start|>system\nToday ' + strftime_now('%d %b %Y') + '<|im_end|
 TRIMMING = CHATML.replace("message['content']", "(message['content'] | trim)")
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHATML
 NO_END = CHATML.replace("+ '<|im_end|>' + '\n'", "+ '\n'")
+SUFFIX = CHATML.replace("+ '<|im_end|>' + '\n'", "+ ' [end]<|im_end|>' + '\n'")
 UPPER = CHATML.replace("message['content']", "(message['content'] | upper)")
 
 WORDS = st.text(
@@ -87,6 +88,7 @@ def test_the_date_is_pinned() -> None:
     [
         (NO_SYSTEM, [Message("system", "s"), Message("user", "a"), Message("assistant", "b")], "TemplateError"),
         (NO_END, [Message("user", "a"), Message("assistant", "b")], "end-of-turn"),
+        (SUFFIX, [Message("user", "a"), Message("assistant", "b")], "right after the assistant's turn"),
         (UPPER, [Message("user", "a"), Message("assistant", "b")], "changes it"),
         (CHATML, [Message("user", "a"), Message("assistant", "\n\n b")], "merge with the reply"),
     ],

@@ -36,12 +36,15 @@ def test_each_epoch_is_a_permutation_that_only_seed_and_epoch_decide(lengths: li
         assert [lengths[i] for i in order[start : start + rows]] == sorted(lengths[i] for i in order[start : start + rows])
 
 
-def test_epochs_differ() -> None:
-    sampler = StepSampler(range(1, 30), seed=1, rows_per_step=29)
-    flat = StepSampler([1] * 29, seed=1, rows_per_step=1)
-    first = list(flat)
-    flat.set_epoch(1)
-    assert first != list(flat)
+def test_seeds_and_epochs_differ_and_nothing_else_counts() -> None:
+    orders: list[list[int]] = []
+    for seed, epoch in ((1, 0), (1, 1), (2, 0), (2, 1)):
+        sampler = StepSampler([1] * 29, seed=seed, rows_per_step=1)
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+        assert list(sampler) == orders[-1]  # reading it twice draws nothing
+        torch.manual_seed(epoch)
+    assert len({tuple(order) for order in orders}) == 4
     assert len(sampler) == 29
 
 

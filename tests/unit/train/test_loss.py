@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from loren.models.chat import IGNORED
-from loren.train.loss import HeadScaling, attach_label_loss, head_scaling, label_loss_sum, shared_prefix
+from loren.train.loss import HeadScaling, attach_label_loss, head_scaling, label_loss_sum
+from loren.train.packed import shared_prefix
 from tiny import tiny_llama
 
 PLAIN = HeadScaling(1.0, None)
@@ -21,9 +22,7 @@ def reference(
     logits = torch.nn.functional.linear(hidden, weight, bias) * scaling.scale
     if scaling.softcap is not None:
         logits = torch.tanh(logits / scaling.softcap) * scaling.softcap
-    return torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
 @pytest.mark.parametrize("scaling", [PLAIN, HeadScaling(0.25, None), HeadScaling(1.0, 5.0), HeadScaling(2.0, 30.0)])

@@ -15,9 +15,12 @@ from loren.cli import doctor
 from loren.cli.main import run as run_command
 from loren.config import RunConfig, load_config
 from loren.config.train import Tracker, TrainConfig
-from loren.errors import ConfigError, PrerequisiteError
+from loren.errors import ConfigError, PrerequisiteError, StorageError
 from loren.runs.folder import RunFolder
+from loren.train import recipe
 from loren.train.trackers import Trackers, require_packages, run_parameters
+from project import make_project
+from running import train_here
 
 
 def trackers(run: RunFolder, said: list[str], *names: str) -> Trackers:
@@ -183,12 +186,23 @@ def test_a_failing_run_is_closed_as_killed(tmp_path: Path, store: Path) -> None:
     assert MlflowClient().get_run(run_id).info.status == "KILLED"
 
 
-def test_only_the_first_process_speaks_and_without_trackers_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_whose_adapter_could_not_be_saved_is_closed_as_killed(
+    tiny_base: Path, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from mlflow import MlflowClient
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("the disk refused")
+
+    monkeypatch.setattr(recipe, "save_artifact", refuse)
+    make_project(tmp_path, tiny_base)
+    with pytest.raises(StorageError):
+        train_here(tmp_path, 'train.report_to=["mlflow"]', "train.max_steps=2")
+    run_id = json.loads((tmp_path / "runs" / "a" / "trackers.json").read_text())["run_ids"]["mlflow"]
+    assert MlflowClient().get_run(run_id).info.status == "KILLED"
+
+
+def test_without_trackers_nothing_is_written(tmp_path: Path) -> None:
     with trackers(RunFolder(tmp_path / "none"), []) as none:
         none.step(line(1))
-    monkeypatch.setenv("RANK", "1")
-    with trackers(RunFolder(tmp_path / "other"), [], "tensorboard") as other:
-        other.step(line(1))
     assert list(tmp_path.iterdir()) == []

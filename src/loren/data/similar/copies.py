@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from loren.data.conversation import read_conversation
-from loren.data.decode import decode_line
-from loren.data.reader import Line
 from loren.data.rules import Breach, Breaches
 from loren.data.similar.forms import MAX_CHARACTERS, Digests, digest, read_forms
 from loren.data.similar.pairs import near_pairs
@@ -21,6 +19,10 @@ from loren.errors import ConfigError
 MAX_PIECES = 100_000_000
 """Pieces that are held, in four bytes each."""
 _BATCH_CHARACTERS = 1_000_000
+
+
+Reread: TypeAlias = Callable[[], Iterable[tuple[int, Callable[[], Mapping[str, Any]]]]]
+"""Reads the file again from its start: the number of each line, and what decodes its row of ``messages``."""
 
 
 class _Read(NamedTuple):
@@ -37,7 +39,7 @@ class _Read(NamedTuple):
 class Copies:
     """Looks for copies among questions that are different in their exact form."""
 
-    def __init__(self, records: npt.NDArray[np.void], reread: Callable[[], Iterable[Line]]) -> None:
+    def __init__(self, records: npt.NDArray[np.void], reread: Reread) -> None:
         """``records`` are the first rows with their question, by line."""
         self._records = records
         self._reread = reread
@@ -110,11 +112,10 @@ class Copies:
         conversations: list[int] = []
         held = place = 0
         lines, digests = self._records["line"].tolist(), self._records["question"].tolist()
-        for line in self._reread():
-            if line.number != lines[place]:
+        for line, read_row in self._reread():
+            if line != lines[place]:
                 continue
-            row: dict[str, Any] = (decode_line(line.data).value if line.data is not None else None) or {}
-            conversation = read_conversation(row, Breaches(), object_target=True)
+            conversation = read_conversation(read_row(), Breaches(), object_target=True)
             question = question_of(conversation.turns)
             if question.digest != digests[place]:
                 break

@@ -13,24 +13,20 @@ Each row is compared with those above it and reported once, with the line that i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from loren.data.reader import Line
 from loren.data.rules import Breach
-from loren.data.similar.copies import MAX_PIECES, Copies
+from loren.data.similar.copies import MAX_PIECES, Copies, Reread
 from loren.data.similar.pairs import SKETCH_BYTES
 from loren.data.similar.spool import RECORD, RecordSpool
 
 if TYPE_CHECKING:
     from loren.data.contract import Verdict
-
-Reread: TypeAlias = Callable[[], Iterable[Line]]
-"""Reads the file again from its start."""
 
 COPIES_LIMIT = 200_000
 """Different questions of a file up to which copies in other words are looked for."""

@@ -8,33 +8,30 @@ and order ids are runs too; they are told apart by their groups, by what is writ
 from __future__ import annotations
 
 import re
-import tomllib
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
-_SPACES = " \t\u00a0"
-_SIGNS = r".,\-_·•*()\u2010-\u2015\u2212"
-_BETWEEN = rf"[{_SPACES}]{{0,2}}(?:[{_SIGNS}][{_SPACES}]{{0,2}}){{0,2}}"
-_RUN = re.compile(rf"(?:[+(][{_SPACES}]?){{0,2}}[0-9](?:{_BETWEEN}[0-9]){{7,}}+")
+from loren.data.personal.digits import BETWEEN, SPACES, is_border
+from loren.data.personal.labels import label_before
+from loren.data.personal.tables import one_of, personal_table
+
+_RUN = re.compile(rf"[0-9](?:{BETWEEN}[0-9]){{7,}}+")
+_OPENING = re.compile(rf"(?:[+(][{SPACES}]?){{1,2}}\Z")
 _GROUP = re.compile(r"[0-9]+")
-MAY_HOLD_PHONE = (
-    rf"\+|(?:0(?<![0-9].)|8(?<![0-9].)(?=4|[^0-9])|1(?<![0-9].)(?=[89]|[^0-9]))(?:{_BETWEEN}[0-9]){{6}}"
+_MAY_HOLD_PHONE = re.compile(
+    rf"\+|(?:0(?<![0-9].)|8(?<![0-9].)(?=4|[^0-9])|1(?<![0-9].)(?=[89]|[^0-9]))(?:{BETWEEN}[0-9]){{6}}"
     r"|[2-9](?<![0-9].)[0-9]{2}[^0-9]{1,3}[2-9][0-9]{2}[^0-9]{1,3}[0-9]{4}"
 )
-"""Pattern without which there is no phone number: what one may begin with, and some more digits. Most texts hold none."""
-_MAY_HOLD_PHONE = re.compile(MAY_HOLD_PHONE)
+"""What a phone number may begin with, and some more digits. Most runs hold none."""
 
 _NATIONAL = re.compile(r"(?:0|84|840|0084|00840)(?:[35-9][0-9]{8}|2[0-9]{9})\Z|1[89]00[0-9]{4,6}\Z")
 """The shapes of Vietnamese numbers: trunk 0 or country code with nine digits (mobile) or ten (landline), and 1800 and 1900."""
 
 _MIN_DIGITS, _MAX_DIGITS = 8, 15
 _LONG_GROUP = 8
-"""Two groups this long that a sign joins without a space are two numbers, not parts of one."""
 _CONTEXT = 48
 """Characters before a number that are looked at."""
 
@@ -65,22 +62,24 @@ class _Candidate:
 def find_phones(text: str) -> Iterator[tuple[int, int]]:
     """Yield the span of each phone number in a folded text, in order, without overlap."""
     for run in _RUN.finditer(text):
-        if not _MAY_HOLD_PHONE.search(run[0]):
+        opening = _OPENING.search(text, max(0, run.start() - 4), run.start())
+        head = opening.start() if opening else run.start()
+        if not _MAY_HOLD_PHONE.search(text, head, run.end()):
             continue
         groups = list(_GROUP.finditer(text, run.start(), run.end()))
         first = 0
         while first < len(groups):
-            last = _last_group(text, run, groups, first)
+            last = _last_group(text, head, groups, first)
             if last is None:
                 first += 1
                 continue
-            yield (run.start() if first == 0 else groups[first].start()), groups[last].end()
+            yield (head if first == 0 else groups[first].start()), groups[last].end()
             first = last + 1
 
 
-def _last_group(text: str, run: re.Match[str], groups: Sequence[re.Match[str]], first: int) -> int | None:
+def _last_group(text: str, head: int, groups: Sequence[re.Match[str]], first: int) -> int | None:
     """The last group of the longest phone number that begins with group ``first``; None where none does."""
-    plus = first == 0 and "+" in text[run.start() : groups[0].start()]
+    plus = first == 0 and "+" in text[head : groups[0].start()]
     if not plus and not _may_begin(text, groups, first):
         return None
     digits = 0
@@ -89,7 +88,7 @@ def _last_group(text: str, run: re.Match[str], groups: Sequence[re.Match[str]], 
         digits += len(groups[last][0])
         if digits > _MAX_DIGITS:
             break
-        if digits >= _MIN_DIGITS and _is_border(text, groups, last):
+        if digits >= _MIN_DIGITS and (last == len(groups) - 1 or is_border(text, groups[last].span(), groups[last + 1].span())):
             lasts.append(last)
     for last in reversed(lasts):
         candidate = _candidate(text, groups, first, last, plus=plus)
@@ -105,19 +104,7 @@ def _may_begin(text: str, groups: Sequence[re.Match[str]], first: int) -> bool:
     if first == 0:
         return True
     in_series = len(group) <= 2 and len(groups[first - 1][0]) <= 2  # 01 02 03 04 05 06 is a list
-    return not in_series and _is_border(text, groups, first - 1)
-
-
-def _is_border(text: str, groups: Sequence[re.Match[str]], last: int) -> bool:
-    """Whether a number may end with group ``last`` and another begin after it."""
-    if last == len(groups) - 1:
-        return True
-    group, following = groups[last], groups[last + 1]
-    if len(group[0]) == len(following[0]) == 1:
-        return False  # digits written one by one are one number
-    if any(character in text[group.end() : following.start()] for character in f"{_SPACES}("):
-        return True
-    return min(len(group[0]), len(following[0])) >= _LONG_GROUP
+    return not in_series and is_border(text, groups[first - 1].span(), groups[first].span())
 
 
 def _candidate(text: str, groups: Sequence[re.Match[str]], first: int, last: int, *, plus: bool) -> _Candidate:
@@ -126,8 +113,8 @@ def _candidate(text: str, groups: Sequence[re.Match[str]], first: int, last: int
     return _Candidate(
         groups=tuple(group[0] for group in chosen),
         separators=tuple(text[a.end() : b.start()] for a, b in pairwise(chosen)),
-        before=unicodedata.normalize("NFC", text[max(0, start - _CONTEXT) : start].rstrip("+(")),
-        after=unicodedata.normalize("NFC", text[end : end + _CONTEXT]),
+        before=text[max(0, start - _CONTEXT) : start].rstrip("+("),
+        after=text[end : end + _CONTEXT],
         plus=plus,
         is_head=first == 0,
         is_tail=last == len(groups) - 1,
@@ -147,7 +134,7 @@ def _has_shape(candidate: _Candidate) -> bool:
         return False  # 19.001.234 is an amount
     if digits[0] == "8" and groups[0] not in {"84", "840"} and len(groups[0]) < _LONG_GROUP:
         return False
-    if groups[0] == "0" and candidate.separators[0].strip(_SPACES + "()"):
+    if groups[0] == "0" and candidate.separators[0].strip(SPACES + "()"):
         return False  # 0.912345678 is a fraction
     # A single digit is a trunk 0: the first group, or the second after a country code.
     sizes = [2 if group == "0" and index < 2 else len(group) for index, group in enumerate(groups)]
@@ -166,7 +153,7 @@ def _is_north_american(candidate: _Candidate) -> bool:
     sizes = [len(group) for group in candidate.groups]
     if sizes not in ([3, 3, 4], [1, 3, 3, 4]) or (len(sizes) == 4 and candidate.groups[0] != "1"):
         return False
-    return candidate.separators[-1].strip(_SPACES) in {"-", "."} and candidate.groups[-3][0] in "23456789"
+    return candidate.separators[-1].strip(SPACES) in {"-", "."} and candidate.groups[-3][0] in "23456789"
 
 
 def _is_other_thing(candidate: _Candidate) -> bool:
@@ -188,7 +175,7 @@ def _is_amount_or_years(candidate: _Candidate) -> bool:
     if not candidate.digits[4:].strip("0"):
         return True
     years = len(candidate.groups) == 2 and len(candidate.groups[1]) == 4 and "18" <= candidate.groups[1][:2] <= "21"
-    return years and bool(candidate.separators[0].strip(_SPACES))
+    return years and bool(candidate.separators[0].strip(SPACES))
 
 
 def _is_code_before(before: str) -> bool:
@@ -229,9 +216,17 @@ def _is_confirmed(candidate: _Candidate) -> bool:
     else:
         number, region = digits, "VN" if _NATIONAL.match(digits) else "US"
     try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(number, region))
+        if phonenumbers.is_valid_number(phonenumbers.parse(number, region)):
+            return True
     except phonenumbers.NumberParseException:
         return False
+    return region == "VN" and _is_called_phone(candidate)
+
+
+def _is_called_phone(candidate: _Candidate) -> bool:
+    """Whether a word before a number says that it is a phone number: new prefixes are in use before the library knows them."""
+    label = label_before(candidate.before, len(candidate.before))
+    return label is not None and label.kind == "phone" and len(candidate.digits) == len("0912345678")
 
 
 class _Words(NamedTuple):
@@ -242,17 +237,11 @@ class _Words(NamedTuple):
 
 @cache
 def _words() -> _Words:
-    """The tables of ``pii.toml``, as patterns over small letters."""
-    table = cast("dict[str, list[str]]", pii_table()["phone"])
-    one_of = {key: "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) for key, words in table.items()}
+    """The tables of ``personal.toml``, as patterns over small letters."""
+    table = cast("dict[str, list[str]]", personal_table()["phone"])
+    things = cast("list[str]", personal_table()["labels"]["thing"])
     return _Words(
-        label=re.compile(one_of["labels"]),
-        thing=re.compile(rf"(?<!\w)(?:{one_of['things']})(?:[\s:#.=]{{1,3}}(?:{one_of['fillers']}))?[\s:#.=]{{0,3}}\Z"),
-        amount=re.compile(rf"\s?(?:{one_of['units']})(?!\w)"),
+        label=re.compile(one_of(table["labels"])),
+        thing=re.compile(rf"(?<!\w)(?:{one_of(things)})(?:[\s:#.=]{{1,3}}(?:{one_of(table['fillers'])}))?[\s:#.=]{{0,3}}\Z"),
+        amount=re.compile(rf"\s?(?:{one_of(table['units'])})(?!\w)"),
     )
-
-
-@cache
-def pii_table() -> dict[str, Any]:
-    """The parsed ``pii.toml``."""
-    return tomllib.loads(files("loren.data").joinpath("pii.toml").read_text(encoding="utf-8"))

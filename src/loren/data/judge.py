@@ -1,0 +1,166 @@
+"""Lines -> verdicts in the file's order, in this process or in several; what is found is the same.
+
+With several, this process reads blocks of whole lines, hands them out, and puts the verdicts together again. Most lines are clean,
+so what comes back is a column for each field of a verdict, and the breaches of the few lines that have some.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loren.data.contract import Contract, Verdict
+from loren.data.reader import MAX_BLOCK_LINES, MAX_LINE_BYTES, Block, Line, LineReader, lines_in
+from loren.data.rules import Breaches
+from loren.errors import PrerequisiteError
+
+BIG_FILE_BYTES = 32 * 1024 * 1024
+"""A smaller file is judged before other processes have started: that takes some 0.3 CPU seconds each."""
+MAX_PROCESSES = 8
+"""So many are chosen at most; the process that reads and merges can't keep more of them busy."""
+_PORTION_BYTES = 1024 * 1024
+_BLOCKS_AHEAD = 2
+"""Blocks for each process that are read ahead of the verdicts."""
+
+
+def usual_processes(path: Path) -> int:
+    """How many processes a file is worth: 1 for a small one, the cores that this process may use for a big one."""
+    try:
+        size = path.stat().st_size
+    except OSError:  # there is none, which the check will say
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_PROCESSES) if size >= BIG_FILE_BYTES else 1
+
+
+def judge(lines: Iterable[Line], contract: Contract, *, with_rows: bool, processes: int = 1) -> Iterator[tuple[int, Verdict]]:
+    """Yield the number of every line that is not blank with its verdict, in order.
+
+    Args:
+        lines: a reader of lines, which may hand over whole blocks, or what else gives lines.
+        contract: the rules.
+        with_rows: whether verdicts hold the rows.
+        processes: how many judge; 1 is this one.
+
+    Raises:
+        PrerequisiteError: one of several processes died.
+    """
+    if processes > 1:
+        return _judge_in_processes(lines, contract, with_rows=with_rows, processes=processes)
+    return ((line.number, contract.check(line, with_row=with_rows)) for line in lines)
+
+
+class _Setup(NamedTuple):
+    contract: Contract
+    with_rows: bool
+    max_line_bytes: int
+
+
+class _Judged(NamedTuple):
+    """What is known about the lines of a block that are not blank."""
+
+    numbers: list[int]
+    columns: list[tuple[Any, ...]]
+    """Field by field of a verdict (but the breaches), the values of all lines."""
+    breaches: dict[int, Breaches]
+    """Place of a line in the block -> its breaches."""
+    blank_lines: int
+
+
+_COLUMNS = tuple(field.name for field in fields(Verdict) if field.name != "breaches")
+_columns_of = attrgetter(*_COLUMNS)
+
+
+def _work(lines: Iterable[Line]) -> Iterator[Block | list[Line]]:
+    """The lines in the portions that are handed out."""
+    if isinstance(lines, LineReader):
+        yield from lines.blocks()
+        return
+    portion: list[Line] = []
+    size = 0
+    for line in lines:
+        portion.append(line)
+        size += len(line.data or b"")
+        if len(portion) >= MAX_BLOCK_LINES or size >= _PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _judge_in_processes(
+    lines: Iterable[Line], contract: Contract, *, with_rows: bool, processes: int
+) -> Iterator[tuple[int, Verdict]]:
+    reader = lines if isinstance(lines, LineReader) else None
+    setup = _Setup(contract, with_rows, reader.max_line_bytes if reader else MAX_LINE_BYTES)
+    # Spawned, not forked: a fork of a process with threads may hang.
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start, (setup,))
+    pending: deque[Future[_Judged]] = deque()
+    try:
+        for portion in _work(lines):
+            pending.append(pool.submit(_judge_portion, portion))
+            if len(pending) > processes * _BLOCKS_AHEAD:
+                yield from _verdicts(pending.popleft().result(), reader)
+        while pending:
+            yield from _verdicts(pending.popleft().result(), reader)
+    except BrokenProcessPool as error:
+        raise PrerequisiteError(
+            "expected all processes of the check to live until its end, found that one died; memory may be short",
+            hint="run the command again with --processes 1",
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _verdicts(judged: _Judged, reader: LineReader | None) -> Iterator[tuple[int, Verdict]]:
+    if reader is not None:
+        reader.blank_lines += judged.blank_lines
+    breaches = judged.breaches
+    for place, (number, values) in enumerate(zip(judged.numbers, zip(*judged.columns, strict=True), strict=True)):
+        yield number, Verdict(breaches.get(place) or Breaches(), *values)
+
+
+# In the other processes.
+
+_setup: list[_Setup] = []
+
+
+def _start(setup: _Setup) -> None:
+    """Begin a process that judges."""
+    _setup.append(setup)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the process that merges ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would wait for blocks for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _judge_portion(portion: Block | list[Line]) -> _Judged:
+    contract, with_rows, max_line_bytes = _setup[0]
+    numbers: list[int] = []
+    verdicts: list[Verdict] = []
+    blank_lines = 0
+    for line in lines_in(portion, max_line_bytes=max_line_bytes) if isinstance(portion, Block) else portion:
+        if line.data is not None and not line.data.strip():
+            blank_lines += 1
+            continue
+        numbers.append(line.number)
+        verdicts.append(contract.check(line, with_row=with_rows))
+    breaches = {place: verdict.breaches for place, verdict in enumerate(verdicts) if verdict.breaches}
+    columns = list(zip(*map(_columns_of, verdicts), strict=True)) or [()] * len(_COLUMNS)
+    return _Judged(numbers, columns, breaches, blank_lines)

@@ -1,0 +1,78 @@
+"""Numbers that are written out in words, a word a digit, as people do who want to get past a filter: không chín một hai."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+
+from loren.data.personal.tables import one_of, personal_table
+
+_BETWEEN = r"[ \t,.\-–…/]{1,3}"
+_LEAST_DIGITS, _LEAST_WORDS = 8, 4
+_WORD = re.compile(r"[^\W\d_]+|[0-9]")
+
+
+def find_spelled(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the span of each number of eight digits or more in a folded text of which at least four are words.
+
+    A person who counts (one two three…) or repeats one word says no number.
+    """
+    if may_spell(text):
+        for match in _run().finditer(text):
+            words = _WORD.findall(match[0].casefold())
+            digits = "".join(_digits(words))
+            if sum(word.isalpha() for word in words) >= _LEAST_WORDS and len(digits) >= _LEAST_DIGITS and not _is_counting(digits):
+                yield match.span()
+
+
+def may_spell(text: str) -> bool:
+    """Whether a text holds what a number in words has: a zero or a digit above six, and another digit after it."""
+    return any(sign in text and _after(sign).search(text) for sign in _signs())
+
+
+@cache
+def _signs() -> tuple[str, ...]:
+    return tuple(personal_table()["spelled"]["signs"])
+
+
+@cache
+def _after(sign: str) -> re.Pattern[str]:
+    """Such a part of a word, and another digit after it."""
+    return re.compile(rf"{sign}{_BETWEEN}(?:(?i:{one_of(_values())})|[0-9])(?![^\W_])")
+
+
+def _digits(words: list[str]) -> Iterator[str]:
+    values, times = _values(), 1
+    for word in words:
+        value = values.get(word, word)
+        if value.startswith("x"):
+            times = int(value[1:])
+        else:
+            yield value * times
+            times = 1
+
+
+def _is_counting(digits: str) -> bool:
+    steps = {int(after) - int(before) for before, after in pairwise(digits)}
+    return len(steps) == 1 or len(set(digits)) < 3
+
+
+@cache
+def _values() -> dict[str, str]:
+    """Word -> its digit, or ``x2`` for a word that doubles the next one."""
+    table: dict[str, list[str]] = personal_table()["spelled"]["words"]
+    return {word: value for value, words in table.items() for word in words}
+
+
+@cache
+def _start(part: str) -> re.Pattern[str]:
+    """A part of a word for a digit, and three more digits."""
+    return re.compile(rf"{part}(?i:[ \t,.\-–…/]{{1,3}}(?:{one_of(_values())}|[0-9])(?![^\W_])){{3}}")
+
+
+@cache
+def _run() -> re.Pattern[str]:
+    word = rf"(?:{one_of(_values())}|[0-9])"
+    return re.compile(rf"(?<![^\W_]){word}(?:{_BETWEEN}{word}(?![^\W_])){{5,}}+", re.IGNORECASE)

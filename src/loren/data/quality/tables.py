@@ -1,0 +1,90 @@
+"""The words that the rules of quality know: tables.toml, read once and compiled."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from loren.task.entities import Extractor
+from loren.task.phrases import Lexicon, Pattern
+from loren.task.wording import WordingFile, compile_wording
+
+
+class Phrases(NamedTuple):
+    """The patterns of one rule."""
+
+    trigger: re.Pattern[str]
+    """A text in lower case in which it finds nothing holds no phrase."""
+    patterns: tuple[Pattern, ...]
+    lexicon: Lexicon
+
+    def found_in(self, text: str, *, without_accents: bool = False) -> bool:
+        """Whether a text holds a phrase; with ``without_accents`` also as people type in haste, without them."""
+        if not self.trigger.search(text.lower()):
+            return False
+        read = self.lexicon.read(text)
+        if any(True for pattern in self.patterns for _ in pattern.matches(read)):
+            return True
+        if not without_accents:
+            return False
+        folded = read.folded()
+        return any(True for pattern in self.patterns for _ in pattern.folded_keys(folded))
+
+
+@cache
+def quality_table() -> dict[str, Any]:
+    """The whole table."""
+    return tomllib.loads(files("loren.data.quality").joinpath("tables.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def phrases(name: str) -> Phrases:
+    """The patterns of the section ``name``."""
+    section = quality_table()[name]
+    lexicon = Lexicon(section["groups"], spelling=quality_table()["spelling"])
+    trigger = re.compile("|".join(map(re.escape, section["triggers"])))
+    return Phrases(trigger, tuple(map(lexicon.compile, section["patterns"])), lexicon)
+
+
+@cache
+def gate() -> re.Pattern[str]:
+    """Finds a trigger of any section, or a word of English, in lower case: a row without one holds no phrase and no English."""
+    table = quality_table()
+    words = {word for name in ("injection", "machine", "refusal", "placeholder") for word in table[name]["triggers"]}
+    # The space before a word is what the search jumps to; the words are a tree, which is left where a letter does not fit.
+    return re.compile(rf"[\s\"'“‘(\[*:]{_tree(words | set(table['language']['hints']))}")
+
+
+def _tree(words: Iterable[str]) -> str:
+    branches: dict[str, set[str]] = {}
+    for word in words:
+        branches.setdefault(word[:1], set()).add(word[1:])
+    if "" in branches:
+        return ""
+    parts = [re.escape(letter) + _tree(rest) for letter, rest in sorted(branches.items())]
+    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
+
+
+@cache
+def number_rules() -> Extractor:
+    """What finds amounts and shares, by the number rules of the table."""
+    file = WordingFile.model_validate({"numbers": quality_table()["facts"]["numbers"]})
+    wording, problems = compile_wording(file, place="tables.toml")
+    assert not problems
+    return Extractor(wording)
+
+
+def any_of(words: Sequence[str]) -> str:
+    """An expression for one of the words, the longest first; white space in them is any."""
+    ordered = sorted(words, key=lambda word: (-len(word), word))
+    return "(?:" + "|".join(r"\s+".join(map(re.escape, word.split())) for word in ordered) + ")"
+
+
+@cache
+def word_in(section: str, key: str) -> re.Pattern[str]:
+    """Finds one of the words of a list, on word borders, in a text of lower case."""
+    return re.compile(rf"(?<!\w){any_of(quality_table()[section][key])}(?!\w)")

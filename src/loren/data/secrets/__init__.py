@@ -1,0 +1,1 @@
+"""Secrets in a text: access tokens, private keys, passwords; where they are, never what they are."""

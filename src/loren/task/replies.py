@@ -1,0 +1,130 @@
+"""What a task's wording rules say about the text of a reply. Pure.
+
+The same functions judge what a model answers (``scoring.criteria``) and what a training row would teach it (``data.quality``). A
+reason says what kind of thing is wrong and how often, never the reply's words.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from loren.task.entities import Entity
+from loren.task.phrases import Text, fold, key_of
+from loren.task.wording import Statement
+
+if TYPE_CHECKING:
+    from loren.task.definition import Task
+
+MAX_REPLY_CHARACTERS = 20_000
+"""A longer reply is not read; no bound on length that a task would set is near it."""
+_NEAR = 400
+"""So many characters around a statement are searched for its exceptions: more than a sentence has."""
+_SHOUTED_WORDS = 4
+"""So many words in capitals in a row are shouted; abbreviations come in ones and twos."""
+
+
+def invented(text: str, prompt: str, task: Task) -> list[Entity]:
+    """The facts that a reply states though neither the prompt nor the system prompt holds them."""
+    stated = task.entities.states(text)
+    if not stated:
+        return []
+    held = task.entities.held(prompt, task.system_prompt)
+    return [entity for entity in stated if not held.covers(entity)]
+
+
+def statement_faults(text: str, prompt: str, task: Task) -> list[str]:
+    """What the reply says that the task's statements forbid."""
+    lexicon = task.wording.lexicon
+    said, asked = lexicon.read(text), lexicon.read(prompt)
+    return list(dict.fromkeys(each.rule.reason for each in task.wording.statements if _says(each, said, asked)))
+
+
+def voice_faults(text: str, task: Task) -> list[str]:
+    """Where the reply is not polite, or does not speak with the one voice that the task wants."""
+    rules, voice = task.wording, task.wording.file.voice
+    said = rules.lexicon.read(text)
+    sentences = said.sentences
+    faults: list[str] = []
+    if rules.polite and not any(pattern.found_in(sentence) for pattern in rules.polite for sentence in sentences):
+        faults.append("holds none of the polite forms")
+    first_person = any(pattern.found_in(sentence) for pattern in rules.first_person for sentence in sentences)
+    if voice.first_person_required and rules.first_person and not first_person:
+        faults.append("does not call itself by the task's first person")
+    forbidden = sum(1 for pattern in rules.forbidden for _ in pattern.matches(said))
+    if forbidden:
+        faults.append(f"holds {forbidden} form(s) of address or words that the task forbids")
+    if voice.scripts and (foreign := _foreign_letters(text, voice.scripts)):
+        faults.append(f"holds {foreign} letter(s) of another script")
+    if _shouts(text):
+        faults.append("shouts")
+    return faults
+
+
+def length_faults(text: str, task: Task) -> list[str]:
+    """Where the reply leaves the task's bounds of length."""
+    bounds = task.wording.file.length
+    words, characters = len(text.split()), len(text.strip())
+    faults: list[str] = []
+    if bounds.max_words is not None and words > bounds.max_words:
+        faults.append(f"has {words} words, more than {bounds.max_words}")
+    if bounds.max_characters is not None and characters > bounds.max_characters:
+        faults.append(f"has {characters} characters, more than {bounds.max_characters}")
+    return faults
+
+
+def names_next_step(text: str, task: Task) -> bool:
+    """Whether the reply says how it goes on; for a task without such a rule, nothing does."""
+    sentences = task.wording.lexicon.read(text).sentences
+    return any(pattern.found_in(sentence) for pattern in task.wording.next_step for sentence in sentences)
+
+
+def count_kinds(entities: Iterable[Entity]) -> list[str]:
+    """The kinds of invented entities, with their numbers."""
+    counts = Counter(entity.kind for entity in entities)
+    kinds = {"link": "link", "address": "address", "time": "time of day"}
+    return [
+        f"states {count} {kinds.get(kind, kind)}{'s' if count > 1 else ''} that the prompt does not hold"
+        for kind, count in counts.items()
+    ]
+
+
+def _says(statement: Statement, said: Text, asked: Text) -> bool:
+    """Whether a reply says what a statement forbids, its exceptions considered."""
+    echoes: set[str] | None = None
+    for pattern in statement.patterns:
+        for sentence, match in pattern.matches(said):
+            before = f"{sentence[max(0, match.start() - _NEAR) : match.start()]} "
+            after = sentence[match.end() : match.end() + _NEAR]
+            if any(exception.found_in(before) for exception in statement.unless_before):
+                continue
+            if any(exception.found_in(after) for exception in statement.unless_after):
+                continue
+            if statement.rule.unless_asked:
+                echoes = _asked_keys(statement, asked) if echoes is None else echoes
+                if fold(key_of(match)) in echoes:
+                    continue
+            return True
+    return False
+
+
+def _asked_keys(statement: Statement, asked: Text) -> set[str]:
+    folded = asked.folded()
+    return {key for pattern in (*statement.patterns, *statement.asked) for key in pattern.folded_keys(folded)}
+
+
+def _foreign_letters(text: str, scripts: list[str]) -> int:
+    letters = (char for char in text if char.isalpha())
+    return sum(1 for char in letters if not unicodedata.name(char, "").startswith(tuple(scripts)))
+
+
+def _shouts(text: str) -> bool:
+    run = 0
+    for word in text.split():
+        letters = [char for char in word if char.isalpha()]
+        run = run + 1 if letters and all(char.isupper() for char in letters) else 0
+        if run >= _SHOUTED_WORDS:
+            return True
+    return False
