@@ -1,4 +1,4 @@
-"""Phone numbers and e-mail addresses: what is found, what is not, where, and in what time."""
+"""Phone numbers and e-mail addresses: what is found, what is not, and where; and the time that any personal data takes."""
 
 from __future__ import annotations
 
@@ -203,7 +203,11 @@ def test_no_address(text: str) -> None:
 
 HOSTILE = [
     "1", "0", "0 ", "09 ", "0912 ", "0912 345 ", "091.", "0-", "0  ", "+84", "+", "(", "0912345678-", "0 9 1 2 3 ", "84.", "1900 ",
-    "mã đơn 0", "@", "a@", "a.", "a@b.", "a@b.vn ", "０", "0\u200b", "\u200b", "Đơn ", "415-555-", "a" * 63 + "@",
+    "mã đơn 0", "@", "a@", "a.", "a@b.", "a@b.vn ", "０", "0\u200b", "\u200b", "Đơn ", "415-555-", "a" * 63 + "@", "4242 ", "4 2 ",
+    "123 ", "1234 567 ", "stk 12 ", "STK 190312 ", "CCCD 079203001234 ", "079203001234 ", "cccd ", "VN12", "DE89 3704 ", "DE89",
+    "29A-123.", "29A-123.45 ", "29A", "C12345678 ", "passport C1234567 ", "plate AB12 ", "không ", "không chín ", "zero one ",
+    "Nguyễn ", "anh Nguyễn Văn ", "Mr ", "my name is Ann ", "12 đường ", "12 Lê Lợi, phường ", "12 Lê Lợi ", "12/", "12, phường 3",
+    "o", "o0", "O9", "\u0430@", "a\u0336", "e\u0301", "<ID_1>", "A", "a1", "A,",
 ]  # fmt: skip
 
 
@@ -213,14 +217,11 @@ def test_time_grows_with_length_only(unit: str) -> None:
 
     def seconds(size: int) -> float:
         text = unit * (size // len(unit))
-        best = float("inf")
-        for _ in range(3):
-            before = time.process_time()
-            find_pii(text)
-            best = min(best, time.process_time() - before)
-        return best
+        before = time.process_time()
+        find_pii(text)
+        return time.process_time() - before
 
-    assert seconds(100_000) < 25 * max(seconds(12_500), 0.0005)
+    assert seconds(100_000) < 25 * max(seconds(12_500), seconds(12_500), 0.002)
 
 
 @given(st.text(max_size=60) | st.text(alphabet="0189+(). -đ@aé\u200b０", max_size=60))

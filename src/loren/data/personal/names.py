@@ -17,7 +17,7 @@ _WORD_START = r"(?<![^\W_].)"
 _CUE_REACH = 32
 """Characters before a name in which it is introduced."""
 
-_HOUSE_TAIL = r"(?<![^\W_].)(?<![0-9][.,/:-].)[0-9]{0,3}[A-Za-z]?(?:/[0-9]{1,4}[A-Za-z]?){0,4}(?![^\W_])"
+_HOUSE_TAIL = r"(?<![^\W_].)(?<![0-9][.,/:-].)[0-9]{0,3}+[A-Za-z]?+(?:/[0-9]{1,4}+[A-Za-z]?+){0,4}+(?![^\W_])"
 """What follows the first digit of the number of a house: 12, 12B, 12/5/7."""
 
 

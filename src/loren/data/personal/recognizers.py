@@ -117,7 +117,7 @@ def _gliner(folder: Path | None) -> Any:
     except ImportError as error:
         raise PrerequisiteError(
             "expected GLiNER for --recognizer gliner, found no package gliner that can be imported",
-            hint="pip install gliner in an environment of its own; docs/guides says why it is no extra",
+            hint="pip install --no-deps gliner (its own requirements ask for an older transformers, which it does not need)",
         ) from error
     return GLiNER.from_pretrained(str(folder), local_files_only=True)
 

@@ -29,7 +29,10 @@ def find_spelled(text: str) -> Iterator[tuple[int, int]]:
 
 def may_spell(text: str) -> bool:
     """Whether a text holds what a number in words has: a zero or a digit above six, and another digit after it."""
-    return any(sign in text and _after(sign).search(text) for sign in _signs())
+    for sign in _signs():
+        if sign in text and _after(sign).search(text):
+            return True
+    return False
 
 
 @cache
