@@ -30,4 +30,5 @@ def test_the_output_in_the_guide_is_what_the_command_before_it_prints(tmp_path: 
                 ["bash", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=True
             )
             printed = done.stdout
-    assert compared == 2
+    assert compared == 1
+    assert "\n\nclean\n" in printed
