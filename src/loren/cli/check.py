@@ -50,18 +50,13 @@ def command(
     3: broken. No text of the file is ever printed, but by --show-row.
 
     Raises:
-        click.UsageError: neither a file nor a rule was given.
+        click.UsageError: neither a file nor a rule was given, or the options don't fit together.
         click.exceptions.Exit: the file is broken; the report has been printed.
     """
     if explain is not None:
         _explain(explain)
         return
-    if file is None:
-        raise click.UsageError("expected a FILE to check, or --explain RULE")
-    if show_row is not None and config is None:
-        raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
-    if config is not None and str(file) == "-":
-        raise click.UsageError("--tokens needs a FILE, which is read again; found the standard input")
+    file = _given(file, show_row, config)
     from loren.data.check import check_file
 
     task = _load_task(task_folder)
@@ -74,6 +69,8 @@ def command(
         if show_row is not None:
             click.echo(rows.show(show_row), err=output_format == "json")
     following = _next_command(report, task_folder, config)
+    if format_in is not None and not report.errors:
+        following += f" --set data.format={shlex.quote(format_in)}"
     if output_format == "json":
         if reconfigure := getattr(sys.stdout, "reconfigure", None):
             reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal is
@@ -83,6 +80,21 @@ def command(
         _print_text(report, following)
     if report.errors:
         raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _given(file: Path | None, show_row: int | None, config: Path | None) -> Path:
+    """The file, where the options fit together.
+
+    Raises:
+        click.UsageError: they don't.
+    """
+    if file is None:
+        raise click.UsageError("expected a FILE to check, or --explain RULE")
+    if show_row is not None and config is None:
+        raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
+    if config is not None and str(file) == "-":
+        raise click.UsageError("--tokens needs a FILE, which is read again; found the standard input")
+    return file
 
 
 def _load_task(folder: Path | None) -> Task | None:
