@@ -105,7 +105,7 @@ def command(
     3: broken. No text of the file is ever printed, but by --show-row.
 
     Raises:
-        click.UsageError: neither a file nor a rule was given.
+        click.UsageError: neither a file nor a rule was given, or the options don't fit together.
         click.exceptions.Exit: the file is broken; the report has been printed.
     """
     if explain is not None:
@@ -123,11 +123,7 @@ def command(
     if len(files) > 1:
         _check_each(files, output_format, croissant_file)
         return
-    file = next(iter(files))
-    if show_row is not None and config is None:
-        raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
-    if config is not None and str(file) == "-":
-        raise click.UsageError("--tokens needs a FILE, which is read again; found the standard input")
+    file = _given(files, show_row, config)
     task = _load_task(task_folder)
     from loren.data.judge import usual_processes
 
@@ -147,9 +143,23 @@ def command(
         _add_tokens(report, (file, task, config), options, show_row)
     if croissant_file is not None and not report.errors:
         _write_croissant(report, file, croissant_file)
-    _print(report, output_format, _next_command(report, task_folder, config, approvals_file))
+    _print(report, output_format, _next_command(report, task_folder, config, approvals_file, format_in))
     if report.errors:
         raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _given(files: tuple[Path, ...], show_row: int | None, config: Path | None) -> Path:
+    """The one file, where the options fit together.
+
+    Raises:
+        click.UsageError: they don't.
+    """
+    file = next(iter(files))
+    if show_row is not None and config is None:
+        raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
+    if config is not None and str(file) == "-":
+        raise click.UsageError("--tokens needs a FILE, which is read again; found the standard input")
+    return file
 
 
 def _add_tokens(report: CheckReport, measured: tuple[Path, Task | None, Path], options: CheckOptions, show_row: int | None) -> None:
@@ -267,7 +277,9 @@ def _write_croissant(report: CheckReport, file: Path, out: Path) -> None:
         click.echo(f"wrote {out}", err=True)
 
 
-def _next_command(report: CheckReport, task: Path | None, config: Path | None, approvals: Path | None) -> str:
+def _next_command(
+    report: CheckReport, task: Path | None, config: Path | None, approvals: Path | None, format_in: str | None
+) -> str:
     """The command that a person runs next: train a clean file, understand the most frequent error of a broken one."""
     errors = [entry for entry in report.by_rule() if entry["severity"] == "error"]
     if errors:
@@ -276,4 +288,5 @@ def _next_command(report: CheckReport, task: Path | None, config: Path | None, a
         return f"loren train {shlex.quote(str(config))}"
     variables = {"DATA_PATH": "FILE" if report.file == "-" else report.file, **({"TASK": str(task)} if task else {})}
     chosen = [f"--set data.approvals={shlex.quote(str(approvals))}"] if approvals else []
+    chosen += [f"--set data.format={shlex.quote(format_in)}"] if format_in else []
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), "loren train", *chosen])
