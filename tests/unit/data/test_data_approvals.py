@@ -109,6 +109,14 @@ def test_structure_and_syntax_cannot_be_approved(tmp_path: Path) -> None:
     assert [issue.row for issue in issues] == ["", "", ""]
 
 
+def test_a_digest_stands_only_where_an_issue_can_be_approved(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = json.loads(line(f"Hotline {HOTLINE}?"))
+    row["messages"][0]["name"] = "x"  # a warning about structure, in a row whose other issue can be approved
+    path.write_text(json.dumps(row), encoding="utf-8")
+    assert [(issue.rule, bool(issue.row)) for issue in check_file(path, minimum_rows=0).issues] == [("D120", False), ("D302", True)]
+
+
 def test_what_was_only_counted_is_not_approved(tmp_path: Path) -> None:
     path = write(tmp_path, f"{HOTLINE}, " * 150)
     approvals = approve(tmp_path, check_file(path, minimum_rows=1))

@@ -131,6 +131,12 @@ def test_findings_of_a_later_round_point_into_the_first_text() -> None:
     assert changed == "".join(piece for piece in rebuild(text, replaced))
 
 
+def test_findings_after_a_replaced_secret_point_into_the_first_text() -> None:
+    text = f"mật khẩu: {PASSWORD}, gọi {PHONE}, mã {TOKEN}, mail {MAIL}"
+    _, replaced = redact_text("/messages/0/content", text, Placeholders(""), lambda rule: True)
+    assert [text[item.start : item.end] for item in replaced] == [PASSWORD, PHONE, TOKEN, MAIL]
+
+
 def rebuild(text: str, replaced: Any) -> list[str]:
     pieces, done = [], 0
     for item in replaced:
