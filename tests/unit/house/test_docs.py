@@ -153,17 +153,17 @@ def test_the_page_of_all_defaults_holds_the_defaults(tmp_path: Path) -> None:
 def test_the_tree_names_every_file_and_no_other() -> None:
     (tree,) = [block for block in blocks(ROOT / "ARCHITECTURE.md", "text") if block.startswith("src/loren/")]
     named: list[str] = []
-    room = ""
+    rooms: list[str] = []
     for line in tree.splitlines()[1:]:
-        found = re.match(r"( {2}| {4})(\S+) {2,}\S", line)
+        found = re.match(r"((?:  )+)(\S+) {2,}\S", line)
         assert found, f"expected a name and a phrase: {line!r}"
         indent, name = found.groups()
+        del rooms[len(indent) // 2 - 1 :]
         if name.endswith("/"):
-            room, name = name, "__init__.py"
-            named.append(room + name)
-        else:
-            named.append(name if len(indent) == 2 else room + name)
-    there = {path.relative_to(SRC).as_posix() for pattern in ("*.py", "*/*.py") for path in SRC.glob(pattern)}
+            rooms.append(name)
+            name = "__init__.py"
+        named.append("".join(rooms) + name)
+    there = {path.relative_to(SRC).as_posix() for path in SRC.rglob("*.py")}
     assert len(there) >= 70
     assert len(named) == len(set(named))
     assert {"missing": sorted(there - set(named)), "invented": sorted(set(named) - there)} == {"missing": [], "invented": []}

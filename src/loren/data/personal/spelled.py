@@ -29,10 +29,7 @@ def find_spelled(text: str) -> Iterator[tuple[int, int]]:
 
 def may_spell(text: str) -> bool:
     """Whether a text holds what a number in words has: a zero or a digit above six, and another digit after it."""
-    for sign in _signs():
-        if sign in text and _after(sign).search(text):
-            return True
-    return False
+    return any(sign in text and _after(sign).search(text) for sign in _signs())
 
 
 @cache
