@@ -46,6 +46,7 @@ pii-bank-account  số tài khoản của mình là [[0071 0001 23456]]
 pii-bank-account  chuyển về Vietcombank [[0071000123456]] giúp em
 pii-bank-account  bank account [[1034567890]], thanks
 pii-bank-account  STK [[0912345678]] MB Bank
+pii-bank-account  Techcombank - [[19036789012345]] - Lan
 pii-tax-code    MST [[0100233488]]
 pii-tax-code    Mã số thuế: [[0100233488-001]]
 pii-tax-code    our tax code is [[0100233488]]
@@ -111,6 +112,12 @@ tài khoản bị trừ 1.250.000đ
 tài khoản + 500000
 Vietcombank trừ 2.000.000đ
 MST 0100233489
+MST: 0312345678
+tài khoản -50000123
+STK nhận được 219.031.234
+tài khoản của tôi từ lâu đã có thông báo 12345678
+1.079.203.001.234 đồng
+10A-123.45
 mã số thuế 10 chữ số
 DE88370400440532013000
 VN12345678901234567890

@@ -19,7 +19,7 @@ from loren.data.personal.labels import Label, is_attached, label_after, label_be
 from loren.data.personal.tables import personal_table
 
 _MOBILE = re.compile(r"(?:0|84)[35-9][0-9]{8}\Z")
-_SIGNED = re.compile(r"[+\-]\s*\Z")
+_SIGNED = re.compile(r"(?<!\S)[+\-]\Z")
 _PASSPORT = re.compile(r"[0-9]{6}(?:(?<=[A-Za-z]{2}.{6})[0-9]?|(?<=[A-Za-z].{6})[0-9]{1,2})(?![^\W_])")
 _NEAR = 20
 """How near a doubtful word for an account must stand."""

@@ -239,7 +239,8 @@ class _Words(NamedTuple):
 def _words() -> _Words:
     """The tables of ``personal.toml``, as patterns over small letters."""
     table = cast("dict[str, list[str]]", personal_table()["phone"])
-    things = cast("list[str]", personal_table()["labels"]["thing"])
+    labels = cast("dict[str, list[str]]", personal_table()["labels"])
+    things = [*labels["thing"], *labels["tax"]]
     return _Words(
         label=re.compile(one_of(table["labels"])),
         thing=re.compile(rf"(?<!\w)(?:{one_of(things)})(?:[\s:#.=]{{1,3}}(?:{one_of(table['fillers'])}))?[\s:#.=]{{0,3}}\Z"),
