@@ -15,7 +15,7 @@ from typing import NamedTuple
 from loren.data.fold import fold
 from loren.data.rules import Breach
 from loren.data.secrets.shape import is_documentation, is_jwt_header, is_password, is_placeholder, is_random
-from loren.data.secrets.table import any_of, contexts, hints, tokens, words
+from loren.data.secrets.table import any_of, contexts, hints, one_search, tokens, words
 
 
 class SecretFinding(NamedTuple):
@@ -47,7 +47,7 @@ _LOGIN = re.compile(r"://(?<=[a-z0-9]://)[^\s/:@\"'<>]{0,128}:(?P<value>[^\s/\"'
 _IS_WEB = re.compile(r"(?:https?|s?ftps?|wss?)\Z")
 
 _HINTS = (
-    r"-(?<=-----)BEGIN |-(?<=AGE-)SECRET-KEY",
+    r"-(?:(?<=-----)BEGIN |(?<=AGE-)SECRET-KEY)",
     r":(?=//[^\s/:@]{0,128}:[^\s/]{1,200}@)",
 )
 _QUOTED = r"\"(?P<double>[^\"\n]{4,200})\"|'(?P<single>[^'\n]{4,200})'"
@@ -189,7 +189,7 @@ def _end_of_word(text: str, place: int) -> int:
 
 @cache
 def _prefilter() -> re.Pattern[str]:
-    return re.compile("|".join((hints(), *words("hints"), *_HINTS)))
+    return one_search([*hints(), *_HINTS])
 
 
 @cache

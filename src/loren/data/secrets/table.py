@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -63,10 +63,20 @@ def contexts() -> tuple[Context, ...]:
     )
 
 
-@cache
-def hints() -> str:
-    """The pattern that every text with a token matches."""
-    return "|".join(entry["hint"] for entry in secrets_table()["token"])
+def one_search(hints: Iterable[str]) -> re.Pattern[str]:
+    """A pattern that finds any of the hints, those of one first character together: a text costs a comparison a character."""
+    rests: dict[str, list[str]] = {}
+    for hint in hints:
+        first = hint[: 2 if hint.startswith("\\") else 1]
+        rests.setdefault(first, []).append(hint[len(first) :])
+    return re.compile("|".join(f"{first}(?:{'|'.join(rest)})" for first, rest in rests.items()))
+
+
+def hints() -> Iterator[str]:
+    """A pattern for each form and word of the table; a text without a match of one holds no secret of the table."""
+    yield from words("hints")
+    for entry in secrets_table()["token"]:
+        yield entry["hint"]
 
 
 def words(key: str) -> tuple[str, ...]:
