@@ -74,7 +74,8 @@ def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOpti
     minimum_rows, approvals = options.get("minimum_rows", MIN_ROWS), options.get("approvals")
     contract = Contract(task, approvals, options.get("golden"), options.get("more_checks", ()))
     labels = LabelCount(task)
-    duplicates = Duplicates(_reread(path, options.get("format_in")), limit=options.get("copies_limit") or COPIES_LIMIT)
+    limit = options.get("copies_limit")
+    duplicates = Duplicates(_reread(path, options.get("format_in")), limit=COPIES_LIMIT if limit is None else limit)
     surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates, *quality_surveys(task), ApprovalUse(approvals))
     report.approvals_sha256 = approvals.sha256 if approvals else ""
     report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))

@@ -22,9 +22,9 @@ import numpy as np
 import xxhash
 
 from loren.data.conversation import Conversation, read_conversation
-from loren.data.decode import decode_line
+from loren.data.formats.source import open_source
 from loren.data.label_count import shown_label
-from loren.data.reader import Line, LineReader
+from loren.data.reader import Line
 from loren.data.report import IssueLog
 from loren.data.rules import Breaches, issue
 from loren.data.similar.forms import Digests, batches, read_forms, target_digest
@@ -188,40 +188,44 @@ class _Side:
     def __post_init__(self) -> None:
         numbers = array("Q")
         unreadable = 0
+        if self.path.exists() and not self.path.is_file():
+            raise ConfigError(f"{self.path}: expected a file, which can be read twice, found a pipe or a folder")
         try:
-            with self.path.open("rb") as stream:
-                reader = LineReader(stream)
-                for line in reader:
-                    row = self._row(line)
+            with open_source(self.path) as source:
+                for line in source.lines:
+                    row = self._row(line, source.row(line))
                     numbers.extend(row)
                     unreadable += row[_COLUMNS.index("question")] == 0
+                sha256, end = source.sha256, source.end
         except OSError as error:
             raise ConfigError(
-                f"{self.path}: expected a JSONL file, found {error.strerror or 'an unreadable one'}",
+                f"{self.path}: expected a file of conversations, found {error.strerror or 'an unreadable one'}",
                 hint="loren diff OLD NEW compares two versions of a training file",
             ) from error
+        if end is not None:
+            raise ConfigError(f"{self.path}: {end[1].message}", hint="the file could not be read to its end")
         table = np.frombuffer(numbers, np.uint64).reshape(-1, len(_COLUMNS))
         self.records = dict(zip(_COLUMNS, table.T.copy(), strict=True))
         name = str(self.path).encode("utf-8", "backslashreplace").decode()
-        self.version = Version(name, reader.sha256, len(table), unreadable)
+        self.version = Version(name, sha256, len(table), unreadable)
 
     def questions(self, lines: Sequence[int]) -> list[str]:
         """The questions at some lines, ascending, which are read again."""
         found: list[str] = []
         wanted = iter(lines)
         number = next(wanted, None)
-        with self.path.open("rb") as stream:
-            for line in LineReader(stream):
+        with open_source(self.path) as source:
+            for line in source.lines:
                 if line.number == number:
-                    found.append(question_of(_conversation(line)[1].turns).text)
+                    found.append(question_of(_conversation(source.row(line)).turns).text)
                     number = next(wanted, None)
                 if number is None:
                     break
         return found
 
-    def _row(self, line: Line) -> tuple[int, ...]:
+    def _row(self, line: Line, value: Mapping[str, Any]) -> tuple[int, ...]:
         """One record, in the order of the columns; 0 stands for what a row does not have."""
-        value, conversation = _conversation(line)
+        conversation = _conversation(value)
         if conversation.target is None:
             return line.number, xxhash.xxh3_64_intdigest(line.data or b""), 0, 0, 0, 0, 0
         target = read_target(conversation.target, Breaches(), self.task)
@@ -240,9 +244,8 @@ class _Side:
         )
 
 
-def _conversation(line: Line) -> tuple[dict[str, Any], Conversation]:
-    value = (decode_line(line.data).value if line.data is not None else None) or {}
-    return value, read_conversation(value, Breaches(), object_target=True)
+def _conversation(row: Mapping[str, Any]) -> Conversation:
+    return read_conversation(row, Breaches(), object_target=True)
 
 
 def _id_digest(value: object) -> int:

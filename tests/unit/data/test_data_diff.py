@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from pathlib import Path
@@ -126,6 +127,22 @@ def test_golden_rows_in_the_new_file(tmp_path: Path) -> None:
     (leak,) = diff_files(old, new, golden=golden).leaks
     assert (leak.line, leak.rule, "golden.jsonl:2" in leak.message) == (2, "D512", True)
     assert len(diff_files(new, write(tmp_path / "clean", row("A?")), golden=golden).leaks) == 0
+
+
+def test_files_of_different_formats_are_compared_by_their_rows(tmp_path: Path) -> None:
+    old = write(tmp_path / "old.jsonl", row("A?"), row(LATE), row("B?"))
+    talks: list[dict[str, Any]] = []
+    for each in (row("A?"), row(LATE_TOO)):
+        said = [{"from": who, "value": turn["content"]} for who, turn in zip(("human", "gpt"), each["messages"], strict=True)]
+        talks.append({"conversations": said})
+    (tmp_path / "new.jsonl.gz").write_bytes(gzip.compress(write(tmp_path / "new", *talks).read_bytes()))
+    diff = diff_files(old, tmp_path / "new.jsonl.gz")
+    assert (diff.unchanged, [change.by for change in diff.changed], diff.removed) == (1, ["copy"], [3])
+    (tmp_path / "cut.jsonl.gz").write_bytes((tmp_path / "new.jsonl.gz").read_bytes()[:-20])
+    with pytest.raises(ConfigError, match="cut"):
+        diff_files(old, tmp_path / "cut.jsonl.gz")
+    with pytest.raises(ConfigError, match="read twice"):
+        diff_files(old, tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

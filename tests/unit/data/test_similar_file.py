@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from loren.data.check import check_file
 from loren.data.contract import Contract
-from loren.data.reader import Line, LineReader
+from loren.data.reader import LineReader
 from loren.data.similar.copies import Copies
 from loren.data.similar.duplicates import Duplicates
 from loren.data.similar.spool import PART_ROWS, RecordSpool
@@ -122,6 +122,7 @@ def test_over_the_limit_and_from_a_pipe_only_the_exact_form_is_compared_and_the_
     report = check_file(path, minimum_rows=1, copies_limit=2)
     assert {issue.rule for issue in report.issues} == {"D503"}
     assert "more than 2 different questions" in report.to_json()["duplicates"]["not_compared"]
+    assert "more than 0 different" in check_file(path, minimum_rows=1, copies_limit=0).duplicates["not_compared"]
     assert "not_compared" not in check_file(path, minimum_rows=1, copies_limit=3).duplicates
 
     pipe = tmp_path / "pipe"
@@ -138,7 +139,8 @@ def test_a_file_that_changes_while_it_is_checked_is_an_error(tmp_path: Path) -> 
     path = write(tmp_path / "rows.jsonl", row(ORDER), row(LATE), row("Hi"))
     contract = Contract()
     for other in ([row(ORDER), row("Another question"), row("Hi")], [row(ORDER)]):
-        survey = Duplicates(lambda other=other: LineReader(BytesIO(write(tmp_path / "other", *other).read_bytes())))
+        lines = [(number, partial(dict[str, Any], each)) for number, each in enumerate(other, start=1)]
+        survey = Duplicates(partial(iter, lines))
         with path.open("rb") as stream:
             for line in LineReader(stream):
                 survey.add(line.number, contract.check(line))
@@ -179,7 +181,7 @@ def test_a_spool_gives_back_every_record_and_keeps_equal_questions_together() ->
 def test_a_file_of_one_question_and_an_empty_one_have_no_copies(tmp_path: Path) -> None:
     assert found(write(tmp_path / "one", row(ORDER)), minimum_rows=1) == []
     assert found(write(tmp_path / "none"), minimum_rows=1) == []
-    assert list(Copies(next(iter_records(tmp_path)), lambda: iter([Line(1, b"{}")])).breaches()) == []
+    assert list(Copies(next(iter_records(tmp_path)), lambda: iter([])).breaches()) == []
 
 
 def iter_records(folder: Path) -> Any:
