@@ -255,7 +255,8 @@ def test_bad_lines_are_errors_and_good_lines_are_nothing(tmp_path: Path) -> None
     source = path.read_bytes().split(b"\n")
     assert [source[number - 1][:200] for number in sorted(expected - found)] == []
     assert [source[number - 1][:200] for number in sorted(found - expected)] == []
-    assert {issue.line for issue in report.issues if issue.severity == "warning"} <= expected
+    shape = ("D0", "D1", "D2")  # what texts hold is for the other rules
+    assert {issue.line for issue in report.issues if issue.severity == "warning" and issue.rule.startswith(shape)} <= expected
 
 
 def _is_half(line: bytes) -> bool:
@@ -268,7 +269,9 @@ def _is_half(line: bytes) -> bool:
 def test_line_ends_and_blank_lines_are_nothing(tmp_path: Path, between: bytes, end: bytes) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(between.join([row(U, A).encode()] * 10) + end)
-    assert len(check_file(path).issues) == 0
+    report = check_file(path)
+    assert report.rows == 10
+    assert {issue.rule for issue in report.issues} == {"D505"}  # ten times the same row
 
 
 @pytest.mark.parametrize(

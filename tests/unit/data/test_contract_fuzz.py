@@ -73,8 +73,10 @@ def test_any_bytes_are_judged_as_a_line(data: bytes, format_in: str | None) -> N
     from loren.data.formats.shapes import parse_shape
 
     shape = parse_shape(format_in) if format_in else Shape("messages")
-    verdict = Contract(None, translator(shape)).check(Line(1, data))
-    assert (verdict.row is None) == verdict.breaches.has_error
+    contract = Contract()
+    contract.translate = translator(shape)
+    verdict = contract.check(Line(1, data))
+    assert (verdict.row is None) == verdict.breaches.has_error()
 
 
 @pytest.mark.slow
