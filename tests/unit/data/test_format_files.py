@@ -157,7 +157,7 @@ def test_a_bracket_in_the_first_of_many_lines_is_a_fault_of_that_line(tmp_path: 
     row = json.dumps(GOOD["messages"][0])
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join([first.replace("%s", row), *[row] * 20]), encoding="utf-8")
-    assert {issue.line for issue in check_file(path).issues} == {1}, first
+    assert {issue.line for issue in check_file(path, minimum_rows=0).issues} == {1}, first
 
 
 def test_a_row_of_a_list_that_is_too_long_is_skipped() -> None:
@@ -261,7 +261,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.
     def peak(name: str, rows: int) -> int:
         path = write(tmp_path, name, [{"question": f"Câu {n}?", "answer": "Vâng ạ. " * 20} for n in range(rows)])
         tracemalloc.start()
-        assert check_file(path).rows == rows
+        assert check_file(path, minimum_rows=0).rows == rows
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return size
@@ -275,11 +275,11 @@ def test_a_damaged_parquet_file(tmp_path: Path) -> None:
     data = parquet(GOOD["prompt-completion"])
     path = tmp_path / "rows.parquet"
     broken = 0
-    for place in range(4, len(data), max(1, len(data) // 40)):
+    for place in range(4, len(data), max(1, len(data) // 16)):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
         report = check_file(path, minimum_rows=0)  # whatever is raised inside, a report comes out
         broken += any(issue.rule == "D912" for issue in report.issues)
-    assert broken > 5
+    assert broken > 3
     path.write_bytes(data[:-30])
     assert found(check_file(path, minimum_rows=0)) == [(1, "D912")]
 

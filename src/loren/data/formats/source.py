@@ -23,9 +23,10 @@ from loren.data.formats.array import ArrayReader
 from loren.data.formats.containers import HEAD_BYTES, Compression, DigestedFile, Unpacked, compression_of
 from loren.data.formats.openai import translate_openai
 from loren.data.formats.pairs import translate_pair
+from loren.data.formats.parquet import ParquetReader
 from loren.data.formats.shapes import FIELD_NAMES, MESSAGES, PAIRS, Shape, common_shape, parse_shape, shape_of, shape_of_names
 from loren.data.formats.sharegpt import translate_sharegpt
-from loren.data.formats.tables import CsvReader, ParquetReader
+from loren.data.formats.tables import CsvReader
 from loren.data.formats.translate import Translate
 from loren.data.reader import Line, LineReader
 from loren.data.rules import Breach
@@ -184,8 +185,7 @@ def _parquet(stream: BinaryIO, named: Shape | None) -> Source:
         stream.seek(0)
         return DigestedFile(stream).digest_of_all()
 
-    stream.seek(0)
-    table = ParquetReader(stream)
+    table = ParquetReader(Path(str(stream.name)))  # it opens the file for itself
     shape = named or shape_of_names(set(table.columns)) or MESSAGES
     return Source(Format(shape, "parquet"), table, digest)
 
