@@ -106,8 +106,8 @@ def judge_row(
             breaches.extend(_language(said))
         if facts.MAY_STATE.search(said.last) and (task is None or not task.wording.file.numbers.units):
             breaches.extend(_facts(said))
-        if task is not None and target is not None:
-            breaches.extend(_task_wording(said, target, task))
+        if task is not None and target is not None and not (task.is_json and target.value is None):
+            breaches.extend(_task_wording(said, task))
     if len(conversation.turns) > MAX_MESSAGES:
         breaches.append(
             Breach("many-turns", "/messages", f"expected at most {MAX_MESSAGES} messages, found {len(conversation.turns)}")
@@ -138,7 +138,8 @@ def _read_reply(
 ) -> Sequence[tuple[str, str]]:
     """The texts of an assistant's turn that a person reads."""
     if target is None or turn.path != target.path or not isinstance(target.value, (dict, list, str)):
-        return [(turn.path, turn.content)] if isinstance(turn.content, str) else []
+        is_broken = target is not None and turn.path == target.path and task is not None and task.is_json
+        return [(turn.path, turn.content)] if isinstance(turn.content, str) and not is_broken else []
     if task is not None and task.reply:
         text = task.reply_text(target.value)
         path = "".join([target.path, *(child("", part) for part in task.reply.split("/")[1:])])
@@ -185,6 +186,8 @@ def _blanks(said: Said, joined: str) -> Iterator[Breach]:
 
 def _add_reply(breaches: list[Breach], path: str, reply: str, question: str) -> None:
     """Add what is wrong with a reply by itself, and against its question."""
+    if not reply or reply.isspace():  # which is another rule's
+        return
     if len(reply) < _MIN_END and (_WORDLESS.match(reply) or reply.strip().lower() in quality_table()["empty"]["words"]):
         found = "signs only, or a word that programs write for nothing"
         breaches.append(Breach("reply-empty", path, f"expected words, found {found}"))
@@ -246,10 +249,10 @@ def _facts(said: Said) -> Iterator[Breach]:
             )
 
 
-def _task_wording(said: Said, target: Target, task: Task) -> Iterator[Breach]:
+def _task_wording(said: Said, task: Task) -> Iterator[Breach]:
     """What the task's own rules say of the last reply: those that `loren sanity` will judge the model by."""
     path, reply = said.path, said.last
-    if "```" in reply and task.is_json and target.value is not None:  # a target that stands in a fence has its own rule
+    if "```" in reply and task.is_json:
         yield Breach("code-fence", path, "expected plain text, found a code fence in the reply")
     if len(reply) > MAX_REPLY_CHARACTERS:
         return
