@@ -108,15 +108,7 @@ def command(
         click.UsageError: neither a file nor a rule was given, or the options don't fit together.
         click.exceptions.Exit: the file is broken; the report has been printed.
     """
-    if explain is not None:
-        from loren.cli.explain import explain as print_rule
-
-        print_rule(explain, language, as_json=output_format == "json")
-        return
-    if print_schema:
-        from loren.data.outputs.schema import schema_text
-
-        click.echo(schema_text(), nl=False)
+    if _answered(explain, language, print_schema, output_format):
         return
     if not files:
         raise click.UsageError("expected a FILE to check, or --explain RULE")
@@ -146,6 +138,20 @@ def command(
     _print(report, output_format, _next_command(report, task_folder, config, approvals_file, format_in))
     if report.errors:
         raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _answered(explain: str | None, language: Language | None, print_schema: bool, output_format: ReportFormat) -> bool:
+    """Print what needs no file, and say whether that was asked for."""
+    if explain is not None:
+        from loren.cli.explain import explain as print_rule
+
+        print_rule(explain, language, as_json=output_format == "json")
+        return True
+    if print_schema:
+        from loren.data.outputs.schema import schema_text
+
+        click.echo(schema_text(), nl=False)
+    return print_schema
 
 
 def _given(files: tuple[Path, ...], show_row: int | None, config: Path | None) -> Path:
