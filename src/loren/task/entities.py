@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
 from loren.task.phrases import CLAUSE_ENDS, Lexicon, Text, fold, is_link
-from loren.task.wording import NumberRules, Unit, Wording
+
+if TYPE_CHECKING:
+    from loren.task.wording import NumberRules, Unit, Wording
 
 Kind: TypeAlias = Literal["number", "amount", "duration", "percentage", "date", "time", "link", "address"]
 _ONE = Decimal(1)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from loren.task.entities import Entity
 from loren.task.phrases import Text, fold, key_of
-from loren.task.wording import Statement
 
 if TYPE_CHECKING:
     from loren.task.definition import Task
+    from loren.task.wording import Statement
 
 MAX_REPLY_CHARACTERS = 20_000
 """A longer reply is not read; no bound on length that a task would set is near it."""

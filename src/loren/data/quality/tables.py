@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from loren.task.entities import Extractor
 from loren.task.phrases import Lexicon, Pattern
-from loren.task.wording import WordingFile, compile_wording
 
 
 class Phrases(NamedTuple):
@@ -72,6 +71,8 @@ def _tree(words: Iterable[str]) -> str:
 @cache
 def number_rules() -> Extractor:
     """What finds amounts and shares, by the number rules of the table."""
+    from loren.task.wording import WordingFile, compile_wording  # pydantic, which most files do without
+
     file = WordingFile.model_validate({"numbers": quality_table()["facts"]["numbers"]})
     wording, problems = compile_wording(file, place="tables.toml")
     assert not problems
