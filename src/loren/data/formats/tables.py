@@ -7,31 +7,22 @@ such field. Lists stand in a CSV cell as JSON text.
 from __future__ import annotations
 
 import csv
-import datetime
-import decimal
-import io
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+import os
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
 from loren.data.decode import decode_text
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rules import Breach
 
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq
-
 LIST_COLUMNS = frozenset({"messages", "conversations", "conversation", "history", "prompt", "completion"})
 """Columns whose CSV cell may hold a list, written as JSON."""
 
 _BOM = "\ufeff"
-_MAX_COLUMNS = 1000
-_BATCH_ROWS = 64
-_FREE_ROWS = 1_000_000
-"""A small Parquet file may hold so many equal rows; a larger one has a byte for each."""
-_BUFFER_BYTES = 1024 * 1024
-_MAX_FOOTER_BYTES = 64 * 1024 * 1024
 
 
 class CsvReader:
@@ -112,67 +103,64 @@ class _TooLongError(Exception):
 
 
 class ParquetReader:
-    """Iterates over the rows of a Parquet file once, by small batches. A row's number is its place in the file, from 1."""
+    """Iterates over the rows of a Parquet file once. A row's number is its place in the file, from 1.
+
+    Another process reads them (``parquet_rows``), which damage may end and this one survives.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         self.blank_lines = 0
-        self.columns: list[str] = []
         self.end: tuple[int, Breach] | None = None
         """Why the file could not be read to its end, and the row at which."""
-        self._file: pq.ParquetFile | None = None
-        # What pyarrow raises for bytes that are no Parquet: its own errors, and what its Python side trips over.
-        self._errors = (
-            *(pa.ArrowException, ValueError, TypeError, LookupError),
-            *(OSError, NotImplementedError, ArithmeticError, MemoryError),
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "loren.data.formats.parquet_rows"],
+            stdin=stream,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # The system's allocator reserves no more than it uses, and the process has a bound.
+            env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},
         )
-        try:
-            self._file = pq.ParquetFile(
-                stream,
-                buffer_size=_BUFFER_BYTES,
-                pre_buffer=False,
-                thrift_string_size_limit=_MAX_FOOTER_BYTES,
-                thrift_container_size_limit=1_000_000,
-                page_checksum_verification=True,
-            )
-            self.columns = list(cast("list[str]", self._file.schema_arrow.names))
-            rows = cast("int", self._file.metadata.num_rows)
-        except self._errors:
-            self._refuse(1, "expected a Parquet file, found a damaged or an unknown one")
-            return
-        if len(set(self.columns)) < len(self.columns) or len(self.columns) > _MAX_COLUMNS:
-            self._refuse(1, f"expected at most {_MAX_COLUMNS} columns, and none of them twice")
-        elif rows > _FREE_ROWS + stream.seek(0, io.SEEK_END):
-            self._refuse(1, "expected a byte for each row at least, found fewer: the file would unpack without end")
+        weakref.finalize(self, _stop, self._process)
+        first = self._read()
+        self.columns: list[str] = json.loads(first) if first.startswith(b"[") else []
+        self._pending = b"" if first.startswith(b"[") else first
 
     def __iter__(self) -> Iterator[Line]:
         """Yield every row."""
         number = 0
-        batches = self._batches()
-        while True:
-            try:
-                rows = next(batches, None)
-            except self._errors:
-                self._refuse(number + 1, "expected more rows, found damage; the rest was not read")
-                return
-            if rows is None:
-                return
-            for row in rows:
-                number += 1
-                yield _parquet_line(number, row)
+        while data := self._pending or self._read():
+            self._pending = b""
+            if data.startswith(b"."):
+                break
+            if data.startswith(b"#"):
+                self._refuse(number + 1, data[1:].decode())
+                break
+            number += 1
+            if data.startswith(b"{"):
+                yield Line(number, data)
+            elif data.startswith(b">"):
+                yield Line(number, None)
+            else:
+                yield Line(number, None, Breach("table-row", "", "expected cells that JSON can hold, found another kind"))
+        else:
+            self._refuse(number + 1, "expected more rows, found damage that ended the reading")
+        _stop(self._process)
 
-    def _batches(self) -> Iterator[list[dict[str, Any]]]:
-        if self._file is None or self.end is not None:
-            return
-        for batch in cast("Iterator[Any]", self._file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)):
-            if batch.nbytes > _BATCH_ROWS * MAX_LINE_BYTES:
-                raise ValueError("rows of more bytes than any row may have")
-            yield batch.to_pylist()
+    def _read(self) -> bytes:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        return line[:-1] if line.endswith(b"\n") else b""  # half a line: it died
 
     def _refuse(self, number: int, message: str) -> None:
         self.end = (number, Breach("table-unreadable", "", message))
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the process that reads, whether it is at its end or not."""
+    if process.stdout is not None:
+        process.stdout.close()
+    process.kill()
+    process.wait()
 
 
 def _filled(cells: Iterator[tuple[str, str]]) -> dict[str, object]:
@@ -186,46 +174,6 @@ def _filled(cells: Iterator[tuple[str, str]]) -> dict[str, object]:
     return row
 
 
-def _parquet_line(number: int, row: Mapping[str, object]) -> Line:
-    try:
-        values = _plain(row)
-    except ValueError:
-        return Line(number, None, Breach("table-row", "", "expected cells that JSON can hold, found another kind"))
-    for name in LIST_COLUMNS & values.keys():
-        text = values[name]
-        if isinstance(text, str) and text.lstrip().startswith("[") and (decoded := decode_text(text)) is not None:
-            values[name] = decoded
-    return _line(number, values)
-
-
 def _line(number: int, row: Mapping[str, object]) -> Line:
     data = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
     return Line(number, data if len(data) <= MAX_LINE_BYTES else None)
-
-
-def _plain(value: Any) -> Any:
-    """A cell as JSON has it; fields that are null are left out.
-
-    Raises:
-        ValueError: JSON has nothing like it.
-    """
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        if math.isinf(value):
-            raise ValueError("infinite")
-        return None if math.isnan(value) else value
-    if isinstance(value, Mapping):
-        fields = cast("Mapping[Any, Any]", value)
-        return {str(key): _plain(item) for key, item in fields.items() if not _is_absent(item)}
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, decimal.Decimal):
-        return str(value)
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [_plain(item) for item in cast("Sequence[Any]", value)]
-    raise ValueError("another kind of cell")
-
-
-def _is_absent(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
