@@ -36,14 +36,8 @@ _BUFFER_BYTES = 1024 * 1024
 _MAX_FOOTER_BYTES = 64 * 1024 * 1024
 # What pyarrow raises for bytes that are no Parquet: its own errors, and what its Python side trips over.
 _ERRORS: tuple[type[Exception], ...] = (
-    pa.ArrowException,
-    ValueError,
-    TypeError,
-    LookupError,
-    OSError,
-    NotImplementedError,
-    ArithmeticError,
-    MemoryError,
+    cast("type[Exception]", pa.ArrowException),
+    *(ValueError, TypeError, LookupError, OSError, NotImplementedError, ArithmeticError, MemoryError),
 )
 
 
