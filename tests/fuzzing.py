@@ -142,8 +142,8 @@ WRITERS: list[Callable[[list[dict[str, Any]]], bytes]] = [
     lambda rows: gzip.compress(jsonl([_clean(row) for row in rows]), 1),
     lambda rows: zst(jsonl([_clean(row) for row in rows])),
 ]
-PARQUET_SHARE = 0.003
-"""Of all files: each is read by a process of its own, which takes most of a second."""
+PARQUET_SHARE = 0.004
+"""Each starts a process."""
 
 
 def any_file(rng: random.Random) -> bytes:

@@ -275,13 +275,26 @@ def test_a_damaged_parquet_file(tmp_path: Path) -> None:
     data = parquet(GOOD["prompt-completion"])
     path = tmp_path / "rows.parquet"
     broken = 0
-    for place in range(4, len(data), max(1, len(data) // 16)):
+    for place in range(4, len(data), len(data) // 7):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
         report = check_file(path, minimum_rows=0)  # whatever is raised inside, a report comes out
         broken += any(issue.rule == "D912" for issue in report.issues)
-    assert broken > 3
+    assert broken > 2
     path.write_bytes(data[:-30])
     assert found(check_file(path, minimum_rows=0)) == [(1, "D912")]
+
+
+def test_damage_that_ends_the_reading_process_is_an_issue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "rows.parquet", GOOD["prompt-completion"])
+    program = tmp_path / "dies"
+    program.write_text(
+        '#!/bin/sh\necho \'["question", "answer"]\'\necho \'{"question": "Q?", "answer": "A."}\'\nprintf \'{"ques\'\nkill -9 $$\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    report = check_file(path, minimum_rows=0)
+    assert (report.rows, found(report)) == (1, [(2, "D912")])
+    assert report.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_parquet_is_read_from_its_end_so_not_from_a_pipe_or_an_archive(tmp_path: Path) -> None:

@@ -23,10 +23,9 @@ from loren.data.formats.array import ArrayReader
 from loren.data.formats.containers import HEAD_BYTES, Compression, DigestedFile, Unpacked, compression_of
 from loren.data.formats.openai import translate_openai
 from loren.data.formats.pairs import translate_pair
-from loren.data.formats.parquet import ParquetReader
 from loren.data.formats.shapes import FIELD_NAMES, MESSAGES, PAIRS, Shape, common_shape, parse_shape, shape_of, shape_of_names
 from loren.data.formats.sharegpt import translate_sharegpt
-from loren.data.formats.tables import CsvReader
+from loren.data.formats.tables import CsvReader, ParquetReader
 from loren.data.formats.translate import Translate
 from loren.data.reader import Line, LineReader
 from loren.data.rules import Breach

@@ -1,13 +1,19 @@
-"""CSV: the records of a file, each as the bytes of a JSON object, in constant memory.
+"""Tables: the records of a CSV or Parquet file, each as the bytes of a JSON object, in constant memory.
 
-A table has no way to leave a field out: an empty cell means that the row has no such field. Lists stand in a cell as JSON text.
+A table has no way to leave a field out: an empty cell of a CSV file, and null (or NaN) in a Parquet file, mean that the row has no
+such field. Lists stand in a CSV cell as JSON text.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
+import weakref
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 from loren.data.decode import decode_text
@@ -18,7 +24,6 @@ LIST_COLUMNS = frozenset({"messages", "conversations", "conversation", "history"
 """Columns whose CSV cell may hold a list, written as JSON."""
 
 _BOM = "\ufeff"
-MAX_COLUMNS = 1000
 
 
 class CsvReader:
@@ -48,7 +53,7 @@ class CsvReader:
                 expected = f"expected {len(self.columns)} fields, as the header has them; found {len(cells)}"
                 yield Line(number, None, Breach("table-row", "", expected))
             else:
-                yield line_of(number, _filled(zip(self.columns, cells, strict=True)))
+                yield _line(number, _filled(zip(self.columns, cells, strict=True)))
 
     def _header(self) -> list[str]:
         found = self._next()
@@ -98,6 +103,69 @@ class _TooLongError(Exception):
     """A record passes the bound."""
 
 
+class ParquetReader:
+    """Iterates over the rows of a Parquet file once. A row's number is its place in the file, from 1.
+
+    Another process reads them (``parquet_rows``), which damage may end and this one survives.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.blank_lines = 0
+        self.end: tuple[int, Breach] | None = None
+        """Why the file could not be read to its end, and the row at which."""
+        # Opened anew: the two processes would share one place in the file.
+        with path.open("rb") as stream:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "loren.data.formats.parquet_rows"],
+                stdin=stream,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # The system's allocator reserves no more than it uses, and the process has a bound.
+                env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},
+            )
+        weakref.finalize(self, _stop, self._process)
+        first = self._read()
+        self.columns: list[str] = json.loads(first) if first.startswith(b"[") else []
+        self._pending = b"" if first.startswith(b"[") else first
+
+    def __iter__(self) -> Iterator[Line]:
+        """Yield every row."""
+        number = 0
+        while data := self._pending or self._read():
+            self._pending = b""
+            if data.startswith(b"."):
+                break
+            if data.startswith(b"#"):
+                self._refuse(number + 1, data[1:].decode())
+                break
+            number += 1
+            if data.startswith(b"{"):
+                yield Line(number, data)
+            elif data.startswith(b">"):
+                yield Line(number, None)
+            else:
+                yield Line(number, None, Breach("table-row", "", "expected cells that JSON can hold, found another kind"))
+        else:
+            self._refuse(number + 1, "expected more rows, found damage that ended the reading")
+        _stop(self._process)
+
+    def _read(self) -> bytes:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        return line[:-1] if line.endswith(b"\n") else b""  # half a line: it died
+
+    def _refuse(self, number: int, message: str) -> None:
+        self.end = (number, Breach("table-unreadable", "", message))
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the process that reads, whether it is at its end or not."""
+    if process.stdout is not None:
+        process.stdout.close()
+    process.kill()
+    process.wait()
+
+
 def _filled(cells: Iterator[tuple[str, str]]) -> dict[str, object]:
     """The cells that hold something; a list that is written as JSON is one."""
     row: dict[str, object] = {}
@@ -109,7 +177,6 @@ def _filled(cells: Iterator[tuple[str, str]]) -> dict[str, object]:
     return row
 
 
-def line_of(number: int, row: Mapping[str, object]) -> Line:
-    """A row as the line that a JSONL file would have."""
+def _line(number: int, row: Mapping[str, object]) -> Line:
     data = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
     return Line(number, data if len(data) <= MAX_LINE_BYTES else None)
