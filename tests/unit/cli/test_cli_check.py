@@ -228,11 +228,11 @@ def test_wrong_calls_are_usage_errors(tmp_path: Path) -> None:
 
 
 def test_the_check_starts_at_once(clean: Path) -> None:
-    """Half a CPU second, of which the machine that runs the tests gets some slack; what is heavy is never imported."""
+    """Three quarters of a CPU second, half of them for the rules' patterns; what is heavy is never imported."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run(clean)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
     heavy = "{'torch', 'pydantic', 'rich', 'phonenumbers', 'jsonschema_rs'}"
     code = f"import sys, loren.cli.check, loren.data.check; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
