@@ -33,7 +33,7 @@ _LETTERED = (
     r"(?<=[A-Za-z]{2}.)(?<![^\W_]...)[0-9]{5,6}(?![^\W_])",
 )
 """What follows the first digit of a passport's number, behind one letter or two."""
-_GROUPS = r"[0-9]{5}|[0-9]{2}[ -][0-9]{3,4}[ -]?[0-9]|[0-9]{3}[ .-][0-9]{3}|(?<=0)[0-9]{2}\.[0-9]{3}\.[0-9]{3}"
+_GROUPS = r"[0-9]{5}|[0-9]{2}[ -][0-9]{3,4}[ -]?[0-9]|[0-9]{3}[ .-][0-9]{3}|[0-9]{2}\.[0-9]{3}\.[0-9]{3}"
 """What follows the first digit of a number that a word near it must explain."""
 
 

@@ -23,6 +23,8 @@ _SIGNED = re.compile(r"(?<!\S)[+\-]\Z")
 _PASSPORT = re.compile(r"[0-9]{6}(?:(?<=[A-Za-z]{2}.{6})[0-9]?|(?<=[A-Za-z].{6})[0-9]{1,2})(?![^\W_])")
 _NEAR = 20
 """How near a doubtful word for an account must stand."""
+_BESIDE = 6
+"""So near a word for an identity number, digits in threes are one and no amount."""
 _GROUPINGS = frozenset({(12,), (3, 3, 3, 3), (4, 4, 4), (3, 9), (3, 3, 6), (6, 6)})
 """How people group the digits of a CCCD, where nothing says that it is one."""
 
@@ -46,7 +48,8 @@ def find_numbered(text: str) -> Iterator[tuple[str, int, int]]:
 
 def _rule(number: Number, label: Label) -> str | None:
     size = len(number.digits)
-    if _is_amount(number) or label.kind in {"thing", "amount", "phone", "card"} or len(set(number.digits)) < 3:
+    is_said = label.kind == "id" and len(label.between) <= _BESIDE
+    if (_is_amount(number) and not is_said) or label.kind in {"thing", "amount", "phone", "card"} or len(set(number.digits)) < 3:
         return None  # fewer than three different digits stand for a number: 000000000000
     if label.kind == "id" or (label.kind == "tax" and size == 12):
         return "pii-id-number" if size == 9 or (size == 12 and number.digits[0] in "0123") else None

@@ -19,7 +19,7 @@ REACH = 40
 _LONGEST_LABEL = 24
 _WORD_START = r"(?<![^\W_].)(?<!<.)"
 """Behind a word's first letter; a placeholder (<ID_1>) is no label."""
-_WORD_BEFORE = re.compile(r"([^\W_]+)[-_/.]?\Z")
+_WORD_BEFORE = re.compile(r"([^\W_]+)[-_/.=]?\Z")
 _WORD_AFTER = re.compile(r"[-_/]?[^\W_]")
 _SLIP = re.compile(r"[a-zà-ỹ]{2}")
 _NO_MORE = re.compile(r"[0-9\n]")

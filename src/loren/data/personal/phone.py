@@ -64,6 +64,8 @@ def find_phones(text: str) -> Iterator[tuple[int, int]]:
     for run in _RUN.finditer(text):
         opening = _OPENING.search(text, max(0, run.start() - 4), run.start())
         head = opening.start() if opening else run.start()
+        if opening and opening[0].startswith("+") and opening[0][-1] in SPACES and run[0].startswith("0"):
+            head = run.start()  # a list whose items begin with a plus sign
         if not _MAY_HOLD_PHONE.search(text, head, run.end()):
             continue
         groups = list(_GROUP.finditer(text, run.start(), run.end()))
