@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -281,6 +282,20 @@ def test_a_damaged_parquet_file(tmp_path: Path) -> None:
         broken += any(issue.rule == "D912" for issue in report.issues)
     assert broken > 2
     path.write_bytes(data[:-30])
+    assert found(check_file(path, minimum_rows=0)) == [(1, "D912")]
+
+
+ABORTS = base64.b64decode(
+    "UEFSMRUEGRw1ABgGc2NoZW1hFQAAFgAZHBkMFgAW/yYAFgAAGRwYDEFSUk9XOnNjaGVtYRhMLy8vLy96QUFBQUFRQUFBQUFBQUtBQXdBQmdBRk"
+    "FBZ0FDZ0FBQUFBQkJBQU1BQUFBQ0FBSUFBQUFCQUFJQUFBQUJBQUFBQUFBQUFBPQAYIHBhcnF1ZXQtY3BwLWFycm93IHZlcnNpb24gMjYuMC4x"
+    "GQwApAAAAFBBUjE="
+)
+"""A file on which pyarrow 26 ends its process: an exception in C++ that nothing catches."""
+
+
+def test_a_file_that_ends_pyarrow_is_an_issue(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(ABORTS)
     assert found(check_file(path, minimum_rows=0)) == [(1, "D912")]
 
 
