@@ -15,6 +15,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -244,7 +245,9 @@ def train_shape(folder: Path, shape: Shape) -> tuple[Path, Path]:
     """Rows that all have the one reply, through the recipe: (base, adapter)."""
     base = folder / "base"
     shape.write(base)
-    questions = [QUESTION, *(QUESTION.replace("3", str(number)) for number in range(10, 21))]
+    # Of the same words, but no copies of one another: a split would keep those together.
+    words = QUESTION.rstrip("?").split()
+    questions = [QUESTION, *(f"{one} {other}?" for one, other in list(combinations(words, 2))[:11])]
     rows = [
         {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": shape.reply}]}
         for question in questions

@@ -20,6 +20,8 @@ MANY_RULES = 8
 _PLACES = {"error": 5, "warning": 2}
 _PLACES_OF_MANY = {"error": 3, "warning": 1}
 _APPROVED_PLACES = 5
+_USUAL_FORMAT = "messages, JSONL"
+"""It goes without saying."""
 _RANGES = 6
 """Ranges of lines that are named for one place."""
 
@@ -58,7 +60,7 @@ def verdict(report: CheckReport) -> str:
 
 
 def _facts(report: CheckReport) -> Iterator[str]:
-    if report.read_as is not None:
+    if report.read_as is not None and report.read_as.title != _USUAL_FORMAT:
         yield f"read as {report.read_as.title}"
     if report.blank_lines:
         yield f"{report.blank_lines} blank line(s) skipped"
