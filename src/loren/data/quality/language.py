@@ -109,6 +109,6 @@ def switch(reply: str, said_before: str) -> str:
 
 def _sentence_language(sentence: str, words: list[str]) -> str:
     accented = sum(1 for word in words if _VIETNAMESE_LETTER.search(word))
-    if accented * 5 >= len(words):
+    if accented * 3 >= len(words) and _english_share(words) < 0.2:
         return VIETNAMESE
     return ENGLISH if accented == 0 and _english_share(words) >= 0.3 else UNKNOWN
