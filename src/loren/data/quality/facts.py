@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import cache, cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loren.data.quality.tables import any_of, number_rules, quality_table
-from loren.task.entities import Held
+
+if TYPE_CHECKING:
+    from loren.task.entities import Held
 
 _FIRST_FIXED_YEAR = 2000
 """A date before this year is history, which does not change."""
@@ -35,8 +37,13 @@ class Fact(NamedTuple):
     end: int
 
 
-MAY_STATE = re.compile(r"[0-9]|\.[a-z]|://")
-"""A reply in which it finds nothing states none of these facts."""
+_DIGIT = re.compile("[0-9]")
+_DOT_IN_WORD = re.compile(r"\.[a-z]")
+
+
+def may_state(reply: str) -> bool:
+    """Whether a reply must be searched; False is certain."""
+    return bool(_DIGIT.search(reply)) or "://" in reply or bool(_DOT_IN_WORD.search(reply))
 
 
 def find_facts(reply: str, held: str) -> Iterator[Fact]:

@@ -29,6 +29,8 @@ _MIN_LATIN = 3
 """Words of Latin letters that make a reply one in these."""
 _MIN_WORDS = 5
 _MIN_SENTENCE = 6
+_SOME_ENGLISH, _MUCH_ENGLISH = 0.2, 0.3
+"""Shares of the words of a sentence that are words of every English one."""
 _LONGEST = 20_000
 """Characters of a text that are read."""
 
@@ -100,15 +102,17 @@ def switch(reply: str, said_before: str) -> str:
     found: dict[str, int] = {}
     for sentence in _SENTENCE.findall(text):
         words = _words(sentence)
-        if len(words) >= _MIN_SENTENCE and (language := _sentence_language(sentence, words)) != UNKNOWN:
+        if len(words) >= _MIN_SENTENCE and (language := _sentence_language(words)) != UNKNOWN:
             found[language] = found.get(language, 0) + len(words)
     if VIETNAMESE in found and ENGLISH in found:
         return "whole sentences in Vietnamese and in English"
     return ""
 
 
-def _sentence_language(sentence: str, words: list[str]) -> str:
-    accented = sum(1 for word in words if _VIETNAMESE_LETTER.search(word))
-    if accented * 5 >= len(words):
+def _sentence_language(words: list[str]) -> str:
+    with_letters = sum(1 for word in words if _VIETNAMESE_LETTER.search(word))
+    vietnamese = sum(1 for word in words if word in _list("accented") or _VIETNAMESE_LETTER.search(word))
+    english = _english_share(words)
+    if vietnamese * 5 >= len(words) * 2 and english < _SOME_ENGLISH:
         return VIETNAMESE
-    return ENGLISH if accented == 0 and _english_share(words) >= 0.3 else UNKNOWN
+    return ENGLISH if with_letters == 0 and english >= _MUCH_ENGLISH else UNKNOWN

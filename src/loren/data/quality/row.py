@@ -19,15 +19,6 @@ from loren.data.quality.characters import UNUSUAL
 from loren.data.quality.tables import gate, phrases, quality_table, word_in
 from loren.data.rules import Breach
 from loren.data.target import Target
-from loren.task.replies import (
-    MAX_REPLY_CHARACTERS,
-    count_kinds,
-    invented,
-    length_faults,
-    names_next_step,
-    statement_faults,
-    voice_faults,
-)
 
 if TYPE_CHECKING:
     from loren.task.definition import Task
@@ -104,7 +95,7 @@ def judge_row(
     if said.last:
         if has_phrases or not is_plain:
             breaches.extend(_language(said))
-        if facts.MAY_STATE.search(said.last) and (task is None or not task.wording.file.numbers.units):
+        if facts.may_state(said.last) and (task is None or not task.wording.file.numbers.units):
             breaches.extend(_facts(said))
         if task is not None and target is not None and not (task.is_json and target.value is None):
             breaches.extend(_task_wording(said, task))
@@ -251,6 +242,16 @@ def _facts(said: Said) -> Iterator[Breach]:
 
 def _task_wording(said: Said, task: Task) -> Iterator[Breach]:
     """What the task's own rules say of the last reply: those that `loren sanity` will judge the model by."""
+    from loren.task.replies import (
+        MAX_REPLY_CHARACTERS,
+        count_kinds,
+        invented,
+        length_faults,
+        names_next_step,
+        statement_faults,
+        voice_faults,
+    )
+
     path, reply = said.path, said.last
     if "```" in reply and task.is_json:
         yield Breach("code-fence", path, "expected plain text, found a code fence in the reply")

@@ -7,10 +7,12 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loren.task.entities import Extractor
 from loren.task.phrases import Lexicon, Pattern
+
+if TYPE_CHECKING:
+    from loren.task.entities import Extractor
 
 
 class Phrases(NamedTuple):
@@ -71,7 +73,9 @@ def _tree(words: Iterable[str]) -> str:
 @cache
 def number_rules() -> Extractor:
     """What finds amounts and shares, by the number rules of the table."""
-    from loren.task.wording import WordingFile, compile_wording  # pydantic, which most files do without
+    # Pydantic, which few files need, would double the time in which a check starts.
+    from loren.task.entities import Extractor
+    from loren.task.wording import WordingFile, compile_wording
 
     file = WordingFile.model_validate({"numbers": quality_table()["facts"]["numbers"]})
     wording, problems = compile_wording(file, place="tables.toml")
