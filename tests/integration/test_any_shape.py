@@ -15,7 +15,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ from transformers import ByT5Tokenizer, GPTSw3Tokenizer, LlamaTokenizer, PreTrai
 
 from families import FAMILIES, byte_level, family_tokenizer
 from loren.config.load import load_config
-from loren.data.rows import Message
+from loren.data.rows import Message, Row
+from loren.data.split import split_rows
 from loren.errors import ModelLoadError
 from loren.models.chat import ChatRenderer
 from loren.models.generate import HuggingFaceGenerator
@@ -241,13 +242,21 @@ class Trained(NamedTuple):
     plain: dict[str, dict[str, Any]]
 
 
+def is_validated(copies: list[str], other: str, reply: str) -> bool:
+    """Whether the split of these questions puts the other one, and it alone, into validation."""
+    rows = [Row(line, (Message("user", text), Message("assistant", reply))) for line, text in enumerate([*copies, other], start=1)]
+    return [row.messages[0].content for row in split_rows(rows, eval_ratio=0.1, test_ratio=0.0, seed=42).validation] == [other]
+
+
 def train_shape(folder: Path, shape: Shape) -> tuple[Path, Path]:
     """Rows that all have the one reply, through the recipe: (base, adapter)."""
     base = folder / "base"
     shape.write(base)
-    # Of the same words, but no copies of one another: a split would keep those together.
+    # Copies of one question are one group; the other question is the group that goes to validation.
+    copies = [QUESTION, *(QUESTION.replace("3", str(number)) for number in range(10, 20))]
     words = QUESTION.rstrip("?").split()
-    questions = [QUESTION, *(f"{one} {other}?" for one, other in list(combinations(words, 2))[:11])]
+    others = (" ".join(order) for order in permutations(words, 3))
+    questions = [*copies, next(other for other in others if is_validated(copies, other, shape.reply))]
     rows = [
         {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": shape.reply}]}
         for question in questions
