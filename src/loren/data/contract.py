@@ -131,7 +131,8 @@ class Contract:
             target = read_target(conversation.target, breaches, self._task)
             verdict.label = target.label
             verdict.object_target = isinstance(conversation.target.content, dict)
-            verdict.digests = question_of(conversation.turns).digest, target_digest(target.text)
+            if conversation.target.place == len(conversation.turns) - 1:  # a message that can't be read may be what differs
+                verdict.digests = question_of(conversation.turns).digest, target_digest(target.text)
         texts = _texts(conversation, target, parts)
         joined = "\n".join([text for _, text in texts])
         self._search(texts, joined, breaches)

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,21 @@ def test_no_text_of_the_file_is_in_what_is_said(tmp_path: Path) -> None:
     report = check_file(write(tmp_path / "rows.jsonl", *rows), minimum_rows=1)
     assert {issue.rule for issue in report.issues} == {"D503", "D506", "D507", "D508"}
     assert "canary" not in json.dumps(report.to_json()).replace(str(tmp_path), "")
+
+
+def test_many_questions_that_are_all_too_short_to_be_near(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    line = '{{"messages": [{{"role": "user", "content": "{0}"}}, {{"role": "assistant", "content": "Word {1}."}}]}}\n'
+    names = ["".join(letters) for letters in product("abcdefghij", repeat=4)][:5_000]  # above the number that is compared exactly
+    path.write_text("".join(line.format(f"Tell {name}", number) for number, name in enumerate(names)), encoding="utf-8")
+    report = check_file(path)
+    assert report.rows == 5_000
+    assert "D508" not in {issue.rule for issue in report.issues}
+
+
+def test_a_question_that_cannot_be_read_is_no_copy_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    line = '{{"messages": [{{"role": "{0}", "content": "{1}"}}, {{"role": "assistant", "content": "{2}"}}]}}\n'
+    rows = [("human", "Why is snow white", "Light."), ("bot", "Who built it", "Eiffel.")]
+    path.write_text("".join(line.format(*row) for row in rows), encoding="utf-8")
+    assert {issue.rule for issue in check_file(path).issues} == {"D106", "D901"}

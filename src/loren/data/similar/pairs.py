@@ -124,6 +124,8 @@ def _functions() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
 
 def _by_sketch(texts: Collection, order: npt.NDArray[np.integer]) -> Iterator[tuple[Places, Places]]:
     order = order[texts.rest.sizes[order] >= MIN_REST]
+    if not len(order):
+        return  # all are too short, or hold nothing but wording that most share
     table = sketches(texts.rest.take(order))
     for one, other in _candidates(table):
         first, second = order[one], order[other]
