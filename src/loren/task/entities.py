@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
-from loren.task.phrases import CLAUSE_ENDS, Lexicon, Text, fold, is_link
+from loren.task.phrases import CLAUSE_ENDS, MASK, Lexicon, Text, fold, is_link
 
 if TYPE_CHECKING:
     from loren.task.wording import NumberRules, Unit, Wording
@@ -24,6 +24,8 @@ _ONE = Decimal(1)
 _VAGUE = "vague"
 _LIST_MARKER_MAX = 20
 _NUMBER = re.compile(r"\d")
+_SIGNS = frozenset((*CLAUSE_ENDS, MASK, "/"))
+"""Tokens with which nothing begins, as with most words."""
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([.,])\d{3})(?:\1\d{3})*\Z")
 
 
@@ -146,6 +148,11 @@ class _Tables:
         follows = end < len(tokens) and (bool(_NUMBER.match(tokens[end])) or tokens[end] in self.words)
         return follows and tuple(tokens[start:end]) in self.calendar
 
+    @cached_property
+    def starters(self) -> frozenset[str]:
+        """The words with which something may begin that is no digit and no link."""
+        return frozenset((*self.words, *self.dates, *self.vague))
+
     def is_bare_unit(self, tokens: Sequence[str], index: int) -> bool:
         """Whether a number word is meant as the unit that it also is ("năm": five, year): no unit or scale follows it."""
         follows = tokens[index + 1] if index + 1 < len(tokens) else ""
@@ -184,9 +191,15 @@ def _phrases_at(index: _Index[_T], tokens: Sequence[str], start: int) -> Iterato
 
 
 def _scan(text: Text, tables: _Tables) -> Iterator[Entity]:
-    tokens = text.tokens
+    tokens, starters = text.tokens, tables.starters
+    if starters.isdisjoint(text.words) and all(map(str.isalpha, text.words - _SIGNS)):
+        return
     index = 0
     while index < len(tokens):
+        token = tokens[index]
+        if token not in starters and (token.isalpha() or token in _SIGNS):
+            index += 1
+            continue
         for reader in (_link, _date_phrase, _digits, _number_words, _vague_duration):
             entities, after = reader(tokens, index, tables)
             if after > index:

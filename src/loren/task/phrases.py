@@ -24,8 +24,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 SENTENCE_ENDS = frozenset(".!?…;")
@@ -40,15 +40,26 @@ _LINK = (
     r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
     rf"|\b[a-z0-9][\w-]*(?:\.[\w-]+)*\.(?:{_TOP_LEVEL})\b(?:/[^\s<>\"']*)?"
 )
+_NUMBER = r"\d+(?:[.,/:–-]\d+)*"
 _LETTER = r"[^\W\d_][\u0300-\u036f]*"
-_TOKEN = re.compile(rf"{_LINK}|\d+(?:[.,/:–-]\d+)*|{_LETTER}(?:[’'-]?{_LETTER})*|[^\w\s]")
+_MARK = "[^\\w\\s\"'“”‘’«»*`~#<>]"
+"""A sign that is a token; marks of emphasis are none."""
+_TOKEN = re.compile(rf"{_LINK}|{_NUMBER}|{_LETTER}(?:[’'-]?{_LETTER})*|{_MARK}")
+_USUAL_TOKEN = re.compile(rf"{_NUMBER}|[^\W\d_]+(?:[’'-][^\W\d_]+)*|{_MARK}")
+"""The same in a text without links and loose marks of letters, which is nearly every one."""
+_UNUSUAL_TOKEN = re.compile(r"[@\u0300-\u036f]|://|www\.|\.[^\W\d_]")
 _LINK_ONLY = re.compile(_LINK)
-_EMPHASIS = frozenset("\"'“”‘’«»*_`~#<>")
+_UNUSUAL = re.compile("[^\t\n\r\x20-\x7e\xa0-\xac\xae-\u024f\u1e00-\u1eff\u2010-\u2027\u20ab]")
+"""What may be invisible, or not be composed; some of it is neither, and only takes longer to read."""
 _GROUP = re.compile(r"<([^<>]+?)(!?)>([?*]?)\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _ONE_WORD = rf" [^ {re.escape(''.join(sorted(CLAUSE_ENDS)))}]+"
 _CLAUSE_START = rf"(?:^|(?<=[{re.escape(''.join(sorted(CLAUSE_ENDS)))}]))"
 _CLAUSE_END = rf"(?= (?:[{re.escape(''.join(sorted(CLAUSE_ENDS)))}]|$))"
+_SENTENCE_BORDER = re.compile(rf"(?<= [{re.escape(''.join(sorted(SENTENCE_ENDS)))}] )")
+_ANY = 1
+"""The bit of every text."""
+_READ_LATELY = 4
 
 
 def fold(text: str) -> str:
@@ -71,6 +82,8 @@ class Text:
     """A text as tokens: casefolded, NFC, without emphasis and invisible characters."""
 
     tokens: tuple[str, ...]
+    word_bits: Mapping[str, int] = field(default_factory=dict[str, int], repr=False, compare=False)
+    """Words that patterns can't do without -> their bits."""
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -78,18 +91,27 @@ class Text:
         return frozenset(self.tokens)
 
     @cached_property
+    def bits(self) -> int:
+        """Of all words, and the one that every text has."""
+        bit_of = self.word_bits.get
+        bits = _ANY
+        for word in self.words:
+            bits |= bit_of(word, 0)
+        return bits
+
+    @cached_property
     def sentences(self) -> tuple[str, ...]:
         """Each sentence as its tokens, a space before and after every one; the mark that ends it is its last token."""
-        found: list[str] = []
-        start = 0
-        for end, token in enumerate(self.tokens, start=1):
-            if token in SENTENCE_ENDS or end == len(self.tokens):
-                found.append(f" {' '.join(self.tokens[start:end])} ")
-                start = end
-        return tuple(found)
+        if not self.tokens:
+            return ()
+        line = f" {' '.join(self.tokens)} "
+        if SENTENCE_ENDS.isdisjoint(self.words):
+            return (line,)
+        parts = _SENTENCE_BORDER.split(line)
+        return (parts[0], *(f" {part}" for part in parts[1:] if part))
 
     def folded(self) -> Text:
-        """The same text without accents."""
+        """The same text without accents, for ``Pattern.folded_keys``."""
         return Text(tuple(fold(token) for token in self.tokens))
 
 
@@ -100,12 +122,22 @@ class Pattern:
     source: str
     expression: re.Pattern[str]
     folded_expression: re.Pattern[str]
-    heads: tuple[frozenset[str], ...] = ()
-    """A text that holds a match holds a token of each of these sets: the first words of what the pattern can't do without."""
+    needs: int
+    """Bits of a text's words without which it holds no match: for each part that the pattern can't do without, its first words."""
+    rarest: int
+    """The one of these bits that the fewest words have; where there are none, the one that every text has."""
+    is_word: bool
+    """Whether the pattern is one word or a choice of words: the bits say all."""
+
+    def is_in(self, text: Text) -> bool:
+        """Whether a text holds a match."""
+        if text.bits & self.needs != self.needs:
+            return False
+        return self.is_word or any(self.expression.search(sentence) for sentence in text.sentences)
 
     def matches(self, text: Text) -> Iterator[tuple[str, re.Match[str]]]:
         """Each match with the sentence that holds it."""
-        if any(head.isdisjoint(text.words) for head in self.heads):
+        if text.bits & self.needs != self.needs:
             return
         for sentence in text.sentences:
             for match in self.expression.finditer(sentence):
@@ -120,6 +152,32 @@ class Pattern:
         for sentence in folded.sentences:
             for match in self.folded_expression.finditer(sentence):
                 yield key_of(match)
+
+
+class Patterns(tuple[Pattern, ...]):
+    """Patterns that are looked for together."""
+
+    @cached_property
+    def _one_of(self) -> int:
+        """Bits of which a text must have one to hold a match of any pattern: the rarest that each pattern needs, it is hoped."""
+        bits = 0
+        for pattern in self:
+            bits |= pattern.rarest
+        return bits
+
+    def possible(self, text: Text) -> Sequence[Pattern]:
+        """Those of which a text holds the words."""
+        bits = text.bits
+        return [pattern for pattern in self if bits & pattern.needs == pattern.needs] if bits & self._one_of else ()
+
+    @cached_property
+    def _words(self) -> int:
+        """Bits of which each is a match of a pattern."""
+        return sum({pattern.needs for pattern in self if pattern.is_word})
+
+    def any_in(self, text: Text) -> bool:
+        """Whether a text holds a match of one."""
+        return bool(text.bits & self._words) or any(pattern.is_in(text) for pattern in self.possible(text))
 
 
 def key_of(match: re.Match[str]) -> str:
@@ -141,16 +199,29 @@ class Lexicon:
             ordinary: phrases that are masked before a reply is read, because their words mean nothing by themselves.
         """
         self._spelling = {_plain(variant): _plain(form) for variant, form in (spelling or {}).items()}
+        self._variant = re.compile(word_tree(self._spelling)) if self._spelling else None
         self._groups = {name: tuple(phrases) for name, phrases in groups.items()}
-        phrases = sorted((self._spaced(phrase) for phrase in ordinary), key=len, reverse=True)
-        self._ordinary = re.compile("(?:" + "|".join(map(re.escape, phrases)) + ")(?= )") if phrases else None
+        phrases = {self._spaced(phrase) for phrase in ordinary}
+        self._ordinary = re.compile(f"{word_tree(phrases)}(?= )") if phrases else None
+        self._part_bits: dict[frozenset[str], int] = {}
+        self._word_bits: dict[str, int] = {}
+        self._read: dict[str, Text] = {}
 
     def read(self, text: str) -> Text:
-        """The tokens of a text, ordinary phrases masked."""
+        """The tokens of a text, ordinary phrases masked; several rules read the same text, so the last few are kept."""
+        known = self._read.get(text)
+        if known is not None:
+            return known
         tokens = self._tokens(text)
-        if self._ordinary:
-            tokens = self._ordinary.sub(f" {MASK}", f" {' '.join(tokens)} ").split()
-        return Text(tuple(tokens))
+        if self._ordinary and tokens:
+            line = f" {' '.join(tokens)} "
+            masked, times = self._ordinary.subn(f" {MASK}", line)
+            if times:
+                tokens = masked.split()
+        if len(self._read) >= _READ_LATELY:
+            self._read.clear()
+        found = self._read[text] = Text(tuple(tokens), self._word_bits)
+        return found
 
     def compile(self, source: str) -> Pattern:
         """Compile a pattern.
@@ -165,8 +236,27 @@ class Lexicon:
             raise ValueError(f"expected at most one <name!> in a pattern, found more in '{source}'")
         plain = "".join(self._part(item, folded=False) for item in items)
         folded = "".join(self._part(item, folded=True) for item in items)
-        heads = tuple(frozenset(self._tokens(phrase)[0] for phrase in phrases) for phrases in map(self._needed, items) if phrases)
-        return Pattern(source, re.compile(f"{plain}(?= )"), re.compile(f"{folded}(?= )"), heads)
+        needed = [[self._tokens(phrase) for phrase in phrases] for phrases in map(self._needed, items) if phrases]
+        words = sorted((frozenset(phrase[0] for phrase in phrases) for phrases in needed), key=len)
+        bits = [self._bit(each) for each in words]
+        return Pattern(
+            source,
+            re.compile(f"{plain}(?= )"),
+            re.compile(f"{folded}(?= )"),
+            needs=sum(set(bits)),
+            rarest=bits[0] if bits else _ANY,
+            is_word=len(items) == 1 and bool(needed) and all(len(phrase) == 1 for phrase in needed[0]),
+        )
+
+    def _bit(self, words: frozenset[str]) -> int:
+        """The bit of a set of words, which a text has that holds one of them."""
+        bit = self._part_bits.get(words)
+        if bit is None:
+            bit = self._part_bits[words] = _ANY << 1 + len(self._part_bits)
+            for word in words:
+                self._word_bits[word] = self._word_bits.get(word, 0) | bit
+            self._read.clear()  # what was read before does not have it
+        return bit
 
     def _needed(self, item: str) -> Sequence[str]:
         """The phrases of which a match holds one because of this item; none where it can do without."""
@@ -213,17 +303,17 @@ class Lexicon:
             spaced = {fold(phrase) for phrase in spaced}
         if " " in spaced or not spaced:
             raise ValueError("expected words, found an empty alternative")
-        # Longest first: of two phrases, one the beginning of the other, the match should be the longer.
-        return "(?:" + "|".join(re.escape(phrase) for phrase in sorted(spaced, key=lambda phrase: (-len(phrase), phrase))) + ")"
+        return f"(?:{word_tree(spaced)})"
 
     def _spaced(self, phrase: str) -> str:
         return " " + " ".join(self._tokens(phrase))
 
     def _tokens(self, text: str) -> list[str]:
         plain = _plain(text)
-        for variant, form in self._spelling.items():
-            plain = plain.replace(variant, form)
-        return [token for token in _TOKEN.findall(plain) if token not in _EMPHASIS]
+        if self._variant and self._variant.search(plain):
+            for variant, form in self._spelling.items():
+                plain = plain.replace(variant, form)
+        return (_TOKEN if _UNUSUAL_TOKEN.search(plain) else _USUAL_TOKEN).findall(plain)
 
 
 def is_group_name(name: str) -> bool:
@@ -231,9 +321,25 @@ def is_group_name(name: str) -> bool:
     return bool(_NAME.match(name))
 
 
+def word_tree(words: Iterable[str]) -> str:
+    """An expression for one of some words; of two, one the beginning of the other, it takes the longer.
+
+    It is a tree of letters, which a search leaves where a letter does not fit: a choice of many words costs what few cost.
+    """
+    branches: dict[str, list[str]] = {}
+    for word in words:
+        branches.setdefault(word[:1], []).append(word[1:])
+    parts = [re.escape(letter) + word_tree(rest) for letter, rest in sorted(branches.items()) if letter]
+    if not parts:
+        return ""
+    return f"(?:{'|'.join(parts)}){'?' if '' in branches else ''}" if len(parts) > 1 or "" in branches else parts[0]
+
+
 def _plain(text: str) -> str:
     """NFC, casefolded, without invisible characters; an empty line ends a sentence."""
-    visible = "".join(char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char) != "Cf")
-    spaced = re.sub(r"[^\S\n]+", " ", visible.strip().replace("\r", "\n"))  # else the next search is slow in a long blank
-    broken = re.sub(r"\s*\n\s*\n\s*", " ; ", spaced)
-    return unicodedata.normalize("NFC", broken.casefold())
+    if _UNUSUAL.search(text):
+        text = "".join(char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char) != "Cf")
+    if "\n" in text or "\r" in text:
+        text = re.sub(r"[^\S\n]+", " ", text.strip().replace("\r", "\n"))  # else the next search is slow in a long blank
+        text = re.sub(r"\s*\n\s*\n\s*", " ; ", text)
+    return unicodedata.normalize("NFC", text.casefold())

@@ -6,9 +6,11 @@ reason says what kind of thing is wrong and how often, never the reply's words.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from loren.task.entities import Entity
@@ -22,6 +24,8 @@ MAX_REPLY_CHARACTERS = 20_000
 """A longer reply is not read; no bound on length that a task would set is near it."""
 _NEAR = 400
 """So many characters around a statement are searched for its exceptions: more than a sentence has."""
+_ALPHABETS = 0x2100
+"""Below stand the letters of the alphabets, and the usual signs."""
 _SHOUTED_WORDS = 4
 """So many words in capitals in a row are shouted; abbreviations come in ones and twos."""
 
@@ -37,23 +41,21 @@ def invented(text: str, prompt: str, task: Task) -> list[Entity]:
 
 def statement_faults(text: str, prompt: str, task: Task) -> list[str]:
     """What the reply says that the task's statements forbid."""
-    lexicon = task.wording.lexicon
-    said, asked = lexicon.read(text), lexicon.read(prompt)
-    return list(dict.fromkeys(each.rule.reason for each in task.wording.statements if _says(each, said, asked)))
+    said = task.wording.lexicon.read(text)
+    statements = task.wording.statements
+    return list(dict.fromkeys(each.rule.reason for each in statements if _says(each, said, prompt, task)))
 
 
 def voice_faults(text: str, task: Task) -> list[str]:
     """Where the reply is not polite, or does not speak with the one voice that the task wants."""
     rules, voice = task.wording, task.wording.file.voice
     said = rules.lexicon.read(text)
-    sentences = said.sentences
     faults: list[str] = []
-    if rules.polite and not any(pattern.found_in(sentence) for pattern in rules.polite for sentence in sentences):
+    if rules.polite and not rules.polite.any_in(said):
         faults.append("holds none of the polite forms")
-    first_person = any(pattern.found_in(sentence) for pattern in rules.first_person for sentence in sentences)
-    if voice.first_person_required and rules.first_person and not first_person:
+    if voice.first_person_required and rules.first_person and not rules.first_person.any_in(said):
         faults.append("does not call itself by the task's first person")
-    forbidden = sum(1 for pattern in rules.forbidden for _ in pattern.matches(said))
+    forbidden = sum(1 for pattern in rules.forbidden.possible(said) for _ in pattern.matches(said))
     if forbidden:
         faults.append(f"holds {forbidden} form(s) of address or words that the task forbids")
     if voice.scripts and (foreign := _foreign_letters(text, voice.scripts)):
@@ -77,8 +79,8 @@ def length_faults(text: str, task: Task) -> list[str]:
 
 def names_next_step(text: str, task: Task) -> bool:
     """Whether the reply says how it goes on; for a task without such a rule, nothing does."""
-    sentences = task.wording.lexicon.read(text).sentences
-    return any(pattern.found_in(sentence) for pattern in task.wording.next_step for sentence in sentences)
+    said = task.wording.lexicon.read(text)
+    return task.wording.next_step.any_in(said)
 
 
 def count_kinds(entities: Iterable[Entity]) -> list[str]:
@@ -91,10 +93,10 @@ def count_kinds(entities: Iterable[Entity]) -> list[str]:
     ]
 
 
-def _says(statement: Statement, said: Text, asked: Text) -> bool:
+def _says(statement: Statement, said: Text, prompt: str, task: Task) -> bool:
     """Whether a reply says what a statement forbids, its exceptions considered."""
     echoes: set[str] | None = None
-    for pattern in statement.patterns:
+    for pattern in statement.patterns.possible(said):
         for sentence, match in pattern.matches(said):
             before = f"{sentence[max(0, match.start() - _NEAR) : match.start()]} "
             after = sentence[match.end() : match.end() + _NEAR]
@@ -103,7 +105,7 @@ def _says(statement: Statement, said: Text, asked: Text) -> bool:
             if any(exception.found_in(after) for exception in statement.unless_after):
                 continue
             if statement.rule.unless_asked:
-                echoes = _asked_keys(statement, asked) if echoes is None else echoes
+                echoes = _asked_keys(statement, task.wording.lexicon.read(prompt)) if echoes is None else echoes
                 if fold(key_of(match)) in echoes:
                     continue
             return True
@@ -116,15 +118,32 @@ def _asked_keys(statement: Statement, asked: Text) -> set[str]:
 
 
 def _foreign_letters(text: str, scripts: list[str]) -> int:
-    letters = (char for char in text if char.isalpha())
-    return sum(1 for char in letters if not unicodedata.name(char, "").startswith(tuple(scripts)))
+    wanted = tuple(scripts)
+    return sum(1 for char in _unknown(wanted).findall(text) if _is_foreign(char, wanted))
+
+
+@cache
+def _unknown(scripts: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds what may be foreign: all but the signs and the letters of these scripts in the range of the alphabets."""
+    return re.compile(f"[^{re.escape(''.join(char for char in map(chr, range(_ALPHABETS)) if not _is_foreign(char, scripts)))}]")
+
+
+def _is_foreign(char: str, scripts: tuple[str, ...]) -> bool:
+    return char.isalpha() and not unicodedata.name(char, "").startswith(scripts)
 
 
 def _shouts(text: str) -> bool:
+    words = text.split()
+    if sum(map(str.isupper, words)) < _SHOUTED_WORDS:
+        return False
     run = 0
-    for word in text.split():
-        letters = [char for char in word if char.isalpha()]
-        run = run + 1 if letters and all(char.isupper() for char in letters) else 0
+    for word in words:
+        run = run + 1 if word.isupper() and _is_in_capitals(word) else 0
         if run >= _SHOUTED_WORDS:
             return True
     return False
+
+
+def _is_in_capitals(word: str) -> bool:
+    """Whether all letters are capitals; letters without case, which ``str.isupper`` passes over, are none."""
+    return all(char.isupper() for char in word if char.isalpha())

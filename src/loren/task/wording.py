@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from loren.errors import Problem
-from loren.task.phrases import Lexicon, Pattern, is_group_name
+from loren.task.phrases import Lexicon, Pattern, Patterns, is_group_name
 
 UnitKind: TypeAlias = Literal["duration", "amount", "percentage", "count"]
 Phrases: TypeAlias = list[str]
@@ -131,10 +131,10 @@ class Statement:
     """A compiled :class:`StatementRule`."""
 
     rule: StatementRule
-    patterns: tuple[Pattern, ...]
-    unless_before: tuple[Pattern, ...]
-    unless_after: tuple[Pattern, ...]
-    asked: tuple[Pattern, ...]
+    patterns: Patterns
+    unless_before: Patterns
+    unless_after: Patterns
+    asked: Patterns
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,10 @@ class Wording:
 
     file: WordingFile = field(default_factory=WordingFile)
     lexicon: Lexicon = field(default_factory=lambda: Lexicon({}))
-    polite: tuple[Pattern, ...] = ()
-    first_person: tuple[Pattern, ...] = ()
-    forbidden: tuple[Pattern, ...] = ()
-    next_step: tuple[Pattern, ...] = ()
+    polite: Patterns = field(default_factory=Patterns)
+    first_person: Patterns = field(default_factory=Patterns)
+    forbidden: Patterns = field(default_factory=Patterns)
+    next_step: Patterns = field(default_factory=Patterns)
     statements: tuple[Statement, ...] = ()
 
     @property
@@ -178,8 +178,8 @@ def compile_wording(file: WordingFile, *, place: str) -> tuple[Wording, list[Pro
     ]
     lexicon = Lexicon(file.groups, spelling=file.spelling, ordinary=file.ordinary)
 
-    def patterns(key: str, sources: Sequence[str]) -> tuple[Pattern, ...]:
-        return tuple(_compile(lexicon.compile, key, sources, place, problems))
+    def patterns(key: str, sources: Sequence[str]) -> Patterns:
+        return Patterns(_compile(lexicon.compile, key, sources, place, problems))
 
     statements = tuple(
         Statement(

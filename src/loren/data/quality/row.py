@@ -19,6 +19,15 @@ from loren.data.quality.characters import UNUSUAL
 from loren.data.quality.tables import gate, phrases, quality_table, word_in
 from loren.data.rules import Breach
 from loren.data.target import Target
+from loren.task.replies import (
+    MAX_REPLY_CHARACTERS,
+    count_kinds,
+    invented,
+    length_faults,
+    names_next_step,
+    statement_faults,
+    voice_faults,
+)
 
 if TYPE_CHECKING:
     from loren.task.definition import Task
@@ -242,16 +251,6 @@ def _facts(said: Said) -> Iterator[Breach]:
 
 def _task_wording(said: Said, task: Task) -> Iterator[Breach]:
     """What the task's own rules say of the last reply: those that `loren sanity` will judge the model by."""
-    from loren.task.replies import (
-        MAX_REPLY_CHARACTERS,
-        count_kinds,
-        invented,
-        length_faults,
-        names_next_step,
-        statement_faults,
-        voice_faults,
-    )
-
     path, reply = said.path, said.last
     if "```" in reply and task.is_json:
         yield Breach("code-fence", path, "expected plain text, found a code fence in the reply")

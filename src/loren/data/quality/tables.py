@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loren.task.phrases import Lexicon, Pattern
+from loren.task.phrases import Lexicon, Patterns
 
 if TYPE_CHECKING:
     from loren.task.entities import Extractor
@@ -20,7 +20,7 @@ class Phrases(NamedTuple):
 
     trigger: re.Pattern[str]
     """A text in lower case in which it finds nothing holds no phrase."""
-    patterns: tuple[Pattern, ...]
+    patterns: Patterns
     lexicon: Lexicon
 
     def found_in(self, text: str, *, without_accents: bool = False) -> bool:
@@ -28,7 +28,7 @@ class Phrases(NamedTuple):
         if not self.trigger.search(text.lower()):
             return False
         read = self.lexicon.read(text)
-        if any(True for pattern in self.patterns for _ in pattern.matches(read)):
+        if self.patterns.any_in(read):
             return True
         if not without_accents:
             return False
@@ -48,7 +48,7 @@ def phrases(name: str) -> Phrases:
     section = quality_table()[name]
     lexicon = Lexicon(section["groups"], spelling=quality_table()["spelling"])
     trigger = re.compile("|".join(map(re.escape, section["triggers"])))
-    return Phrases(trigger, tuple(map(lexicon.compile, section["patterns"])), lexicon)
+    return Phrases(trigger, Patterns(map(lexicon.compile, section["patterns"])), lexicon)
 
 
 @cache
