@@ -20,7 +20,10 @@ ORDINARY = (
 """What needs no folding, as the inside of a character class: printable ASCII and line ends, composed Latin letters, dashes, quotes,
 the sign of the dong, pictures. Anything else sends a text through the slow way, character by character."""
 
-_UNUSUAL = re.compile(f"[^{ORDINARY}]")
+_FOREIGN = re.compile(f"[^{ORDINARY}]")
+_UNUSUAL = re.compile(
+    "[^\t\n\r\x20-\x25\x27-\x3b\x3d-\x5a\\\\-\x7a\x7c-\x7eÀ-ÃÈ-ÊÌÍÒ-ÕÙÚÝà-ãè-êìíò-õùúýĂăĐđĨĩŨũƠơƯưẠ-ỹ–—‘’“”…•₫\U0001f300-\U0001faff]"
+)
 
 _FILLERS = frozenset("\u034f\u115f\u1160\u20e3\u3164\uffa0")
 """Invisible, or drawn around the character before, though Unicode does not class them as format characters."""
@@ -31,6 +34,15 @@ _LOOK_ALIKES = str.maketrans(
     "aeopcyxijshdqwvl" "ABEKMHOPCTYXIJSGQWY" "oavpuikyx" "ABEZHIKMNOPTYXC" "ouuhgagill",
 )  # fmt: skip
 """Letters of other scripts that readers take for Latin ones."""
+
+
+@lru_cache(maxsize=1)
+def is_plain(text: str) -> bool:
+    """Whether a text is of plain ASCII, Vietnamese letters, typographic signs and emoji alone, and holds none of ``& < [ {``.
+
+    Such a text needs no folding, and holds no markup and no character that nobody wrote; several rules ask it of the same text.
+    """
+    return not _UNUSUAL.search(text)
 
 
 class Folded(NamedTuple):
@@ -49,7 +61,7 @@ class Folded(NamedTuple):
 
 def fold(text: str) -> Folded:
     """Fold a text; ordinary text comes back as it is, at the price of one search."""
-    if not _UNUSUAL.search(text):
+    if not _FOREIGN.search(text):
         return Folded(text, None)
     folded: list[str] = []
     places: list[tuple[int, int]] = []

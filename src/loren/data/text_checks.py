@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from loren.data.fold import is_plain
 from loren.data.personal.find import NOUNS, find_pii
 from loren.data.personal.finding import Finding
 from loren.data.personal.glance import may_hold_pii
 from loren.data.personal.recognizers import Recognizer
-from loren.data.quality.characters import UNUSUAL, find_characters
+from loren.data.quality.characters import find_characters
 from loren.data.quality.markup import find_markup
 from loren.data.rules import Breach
 from loren.data.secrets.find import may_hold_secret, secret_breaches
@@ -57,7 +58,7 @@ def _unusual(path: str, text: str) -> Iterator[Breach]:
 
 
 def _may_be_unusual(text: str) -> bool:
-    return bool(UNUSUAL.search(text))
+    return not is_plain(text)
 
 
 TEXT_CHECKS = (

@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 SENTENCE_ENDS = frozenset(".!?…;")
@@ -77,33 +77,36 @@ def is_link(token: str) -> bool:
     return bool(_LINK_ONLY.fullmatch(token))
 
 
-@dataclass(frozen=True)
 class Text:
-    """A text as tokens: casefolded, NFC, without emphasis and invisible characters."""
+    """A text as tokens: casefolded, NFC, without emphasis and invisible characters. Made for every reply, so it is a lean one."""
 
-    tokens: tuple[str, ...]
-    word_bits: Mapping[str, int] = field(default_factory=dict[str, int], repr=False, compare=False)
-    """Words that patterns can't do without -> their bits."""
+    __slots__ = ("_sentences", "bits", "tokens", "words")
 
-    @cached_property
-    def words(self) -> frozenset[str]:
+    def __init__(self, tokens: Sequence[str], word_bits: Mapping[str, int] | None = None) -> None:
+        """Keep the tokens.
+
+        Args:
+            tokens: in their order.
+            word_bits: words that patterns can't do without, and their bits.
+        """
+        self.tokens = tuple(tokens)
+        self.words = frozenset(tokens)
         """The different tokens."""
-        return frozenset(self.tokens)
-
-    @cached_property
-    def bits(self) -> int:
+        self.bits = _ANY
         """Of all words, and the one that every text has."""
-        bit_of = self.word_bits.get
-        bits = _ANY
-        for word in self.words:
-            bits |= bit_of(word, 0)
-        return bits
+        if word_bits:
+            for word in word_bits.keys() & self.words:
+                self.bits |= word_bits[word]
+        self._sentences: tuple[str, ...] | None = None
 
-    @cached_property
+    @property
     def sentences(self) -> tuple[str, ...]:
         """Each sentence as its tokens, a space before and after every one; the mark that ends it is its last token."""
-        if not self.tokens:
-            return ()
+        if self._sentences is None:
+            self._sentences = self._divided() if self.tokens else ()
+        return self._sentences
+
+    def _divided(self) -> tuple[str, ...]:
         line = f" {' '.join(self.tokens)} "
         if SENTENCE_ENDS.isdisjoint(self.words):
             return (line,)
@@ -112,7 +115,7 @@ class Text:
 
     def folded(self) -> Text:
         """The same text without accents, for ``Pattern.folded_keys``."""
-        return Text(tuple(fold(token) for token in self.tokens))
+        return Text([fold(token) for token in self.tokens])
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ class Lexicon:
                 tokens = masked.split()
         if len(self._read) >= _READ_LATELY:
             self._read.clear()
-        found = self._read[text] = Text(tuple(tokens), self._word_bits)
+        found = self._read[text] = Text(tokens, self._word_bits)
         return found
 
     def compile(self, source: str) -> Pattern:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 from loren.task.entities import Entity
-from loren.task.phrases import Text, fold, key_of
+from loren.task.phrases import Pattern, Text, fold, key_of
 
 if TYPE_CHECKING:
     from loren.task.definition import Task
@@ -42,8 +42,12 @@ def invented(text: str, prompt: str, task: Task) -> list[Entity]:
 def statement_faults(text: str, prompt: str, task: Task) -> list[str]:
     """What the reply says that the task's statements forbid."""
     said = task.wording.lexicon.read(text)
-    statements = task.wording.statements
-    return list(dict.fromkeys(each.rule.reason for each in statements if _says(each, said, prompt, task)))
+    reasons: list[str] = []
+    for statement in task.wording.statements:
+        patterns = statement.patterns.possible(said)
+        if patterns and statement.rule.reason not in reasons and _says(statement, patterns, said, prompt, task):
+            reasons.append(statement.rule.reason)
+    return reasons
 
 
 def voice_faults(text: str, task: Task) -> list[str]:
@@ -93,10 +97,10 @@ def count_kinds(entities: Iterable[Entity]) -> list[str]:
     ]
 
 
-def _says(statement: Statement, said: Text, prompt: str, task: Task) -> bool:
+def _says(statement: Statement, patterns: Sequence[Pattern], said: Text, prompt: str, task: Task) -> bool:
     """Whether a reply says what a statement forbids, its exceptions considered."""
     echoes: set[str] | None = None
-    for pattern in statement.patterns.possible(said):
+    for pattern in patterns:
         for sentence, match in pattern.matches(said):
             before = f"{sentence[max(0, match.start() - _NEAR) : match.start()]} "
             after = sentence[match.end() : match.end() + _NEAR]

@@ -17,12 +17,20 @@ from typing import Any, cast
 import pytest
 
 import loren.data
+from loren.data.personal import labels
+from loren.data.secrets import find
 from loren.data.text_checks import TEXT_CHECKS
 
 TIMES = 10
 """How much longer the long text is."""
 MOST = 25.0
 """How much longer it may take: 10 would be linear, 100 is a square; the rest is noise."""
+LONG_STEP = 8
+BOUNDED = {
+    "loren.data.secrets.shape.": find._MAX_VALUE,  # what a value looks like, of this length at most
+    "loren.data.personal.labels._WORD_BEFORE": labels._LONGEST_LABEL,  # looks back so far
+}
+"""Patterns that see a part of a text, and how many characters that is at most."""
 QUICK_STEPS_S = 200e-9
 """A short text that takes no longer a character is no square: a text of n characters would take n / 2 steps a character."""
 PIECES = (
@@ -160,10 +168,12 @@ def reach(value: Any, place: str, depth: int) -> Iterator[tuple[str, re.Pattern[
 
 
 PATTERNS = patterns()
+SOURCES = "\n".join(inspect.getsource(module) for module in modules())
 
 
-def texts(size: int) -> Iterator[str]:
-    for index, piece in enumerate(PIECES):
+def texts(size: int, *, first: int = 0, step: int = 1) -> Iterator[str]:
+    for index in range(first, len(PIECES), step):
+        piece = PIECES[index]
         other = PIECES[(index * 7 + 3) % len(PIECES)]
         yield (piece * (size // len(piece) + 1))[:size] + "\0!"  # what matched so far fails at the end
         yield ((piece + other) * (size // len(piece + other) + 1))[:size]
@@ -178,9 +188,10 @@ def seconds(work: Callable[[str], object], text: str, *, best_of: int) -> float:
     return min(times)
 
 
-def first_slow_text(work: Callable[[str], object], *, size: int) -> str | None:
+def first_slow_text(work: Callable[[str], object], *, size: int, first: int = 0, step: int = 1) -> str | None:
     """The beginning of the first text whose tenfold takes more than in proportion; None where there is none."""
-    for short, long in zip(texts(size), texts(size * TIMES), strict=True):
+    chosen = texts(size, first=first, step=step), texts(size * TIMES, first=first, step=step)
+    for short, long in zip(*chosen, strict=True):
         few = seconds(work, short, best_of=1)
         if few < size * QUICK_STEPS_S:
             continue
@@ -209,17 +220,49 @@ def test_a_square_is_seen() -> None:
 
 @pytest.mark.parametrize("place", sorted(PATTERNS))
 def test_no_pattern_is_slow_on_any_text(place: str) -> None:
+    assert first_slow_text(all_matches(place), size=1_000) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "place"), list(enumerate(sorted(PATTERNS))))
+def test_no_pattern_is_slow_on_a_hundred_thousand_characters(number: int, place: str) -> None:
+    """Each pattern on some of the texts, other ones for each: what is slow in a long text only needs no certain one for it."""
+    assert first_slow_text(all_matches(place), size=10_000, first=number % LONG_STEP, step=LONG_STEP) is None
+
+
+def all_matches(place: str) -> Callable[[str], object]:
+    """What is done with a pattern: all its matches are found, or it is held against the beginning of a text only."""
     pattern = PATTERNS[place]
+    name = place.rpartition(".")[2]
+    uses = set(re.findall(rf"(?<!\w){re.escape(name)}(?:\(\))?\.(\w+)\(", SOURCES))
+    is_anchored = bool(uses) and uses <= {"match", "fullmatch"}
+
+    longest = next((most for start, most in BOUNDED.items() if place.startswith(start)), None)
 
     def work(text: str) -> None:
-        for _ in pattern.finditer(text.encode() if isinstance(pattern.pattern, bytes) else text):
+        subject = text[:longest].encode() if isinstance(pattern.pattern, bytes) else text[:longest]
+        if is_anchored:
+            pattern.match(subject)
+            pattern.fullmatch(subject)
+            return
+        for _ in pattern.finditer(subject):
             pass
 
-    assert first_slow_text(work, size=10_000) is None
+    return work
 
 
 @pytest.mark.parametrize("number", range(len(TEXT_CHECKS)))
 def test_no_text_check_is_slow_on_any_text(number: int) -> None:
+    assert first_slow_text(all_findings(number), size=600) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(TEXT_CHECKS)))
+def test_no_text_check_is_slow_on_a_hundred_thousand_characters(number: int) -> None:
+    assert first_slow_text(all_findings(number), size=10_000, first=number, step=3) is None
+
+
+def all_findings(number: int) -> Callable[[str], object]:
     check = TEXT_CHECKS[number]
 
     def work(text: str) -> None:
@@ -227,4 +270,4 @@ def test_no_text_check_is_slow_on_any_text(number: int) -> None:
         for _ in check.find("", text):
             pass
 
-    assert first_slow_text(work, size=3_000) is None
+    return work

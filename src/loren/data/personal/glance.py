@@ -32,7 +32,7 @@ _LETTERED = (
     r"(?<![^\W_]..)[0-9]{6,7}(?![^\W_])",
     r"(?<=[A-Za-z]{2}.)(?<![^\W_]...)[0-9]{5,6}(?![^\W_])",
 )
-"""What follows the first digit of a passport's number, behind one letter or two."""
+"""What follows the first digit of a passport's number, behind one letter or two; a word near it must say that it is one."""
 _GROUPS = r"[0-9]{5}|[0-9]{2}[ -][0-9]{3,4}[ -]?[0-9]|[0-9]{3}[ .-][0-9]{3}|[0-9]{2}\.[0-9]{3}\.[0-9]{3}"
 """What follows the first digit of a number that a word near it must explain."""
 
@@ -56,10 +56,10 @@ def _suspects() -> re.Pattern[str]:
     numbers = "|".join((
         "[\ufe0f\u20e3]",  # a digit that is drawn as a key
         rf"(?=[0-9oO{SPACES}{SIGNS}]{{7}})(?:{zero}|{'|'.join(_LONG)})",
-        rf"(?<=[A-Za-z].)(?:{'|'.join(_LETTERED)})",
         IBAN_TAIL,
         rf"(?<=[1-9]){PLATE_TAIL}",
         address_starts(),
+        rf"(?P<lettered>(?<=[A-Za-z].)(?:{'|'.join(_LETTERED)}))",
         rf"(?P<doubt>(?={_GROUPS})(?<![#@&=].)(?<![^\W\d_][-_/].){free}{no_thing})",
     ))
     return re.compile(

@@ -9,12 +9,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from loren.data.fold import is_plain
 from loren.data.rules import Breach
-
-UNUSUAL = re.compile(
-    "[^\t\n\r\x20-\x25\x27-\x3b\x3d-\x5a\\\\-\x7a\x7c-\x7eÀ-ÃÈ-ÊÌÍÒ-ÕÙÚÝà-ãè-êìíò-õùúýĂăĐđĨĩŨũƠơƯưẠ-ỹ–—‘’“”…•₫\U0001f300-\U0001faff]"
-)
-"""Anything but plain ASCII, Vietnamese letters, typographic signs and emoji; ``& < [ {`` too, for markup."""
 
 # The second and later bytes of a UTF-8 character, read as Latin-1 or as Windows-1252.
 _TAIL = (
@@ -62,7 +58,7 @@ _OPENING = frozenset("\u202a\u202b\u202d\u202e\u2066\u2067\u2068")
 
 def find_characters(path: str, text: str) -> Iterator[Breach]:
     """The characters of one text that nobody wrote."""
-    if not UNUSUAL.search(text):
+    if is_plain(text):
         return
     place = text.find(_REPLACEMENT)
     if place >= 0:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from loren.data.conversation import Conversation, Turn
+from loren.data.fold import is_plain
 from loren.data.pointer import child
 from loren.data.quality import endings, facts, language, loops, markup
-from loren.data.quality.characters import UNUSUAL
 from loren.data.quality.tables import gate, phrases, quality_table, word_in
 from loren.data.rules import Breach
 from loren.data.target import Target
@@ -92,17 +92,17 @@ def judge_row(
         task: with a task, its wording rules are applied.
     """
     said = _by_speaker(conversation, target, texts, task)
-    is_plain = not UNUSUAL.search(joined)
+    plain = is_plain(joined)
     has_phrases = bool(gate().search(f" {joined.lower()}"))
     breaches: list[Breach] = []
     if has_phrases:
         breaches.extend(_phrases(said))
-    if not is_plain:
+    if not plain:
         breaches.extend(_blanks(said, joined))
     for path, reply in said.replies:
         _add_reply(breaches, path, reply, said.question)
     if said.last:
-        if has_phrases or not is_plain:
+        if has_phrases or not plain:
             breaches.extend(_language(said))
         if facts.may_state(said.last) and (task is None or not task.wording.file.numbers.units):
             breaches.extend(_facts(said))
@@ -260,7 +260,7 @@ def _task_wording(said: Said, task: Task) -> Iterator[Breach]:
     if task.wording.file.numbers.units:
         system = "\n".join(text for _, text in said.system)
         changing = [entity for entity in invented(reply, f"{prompt}\n{system}", task) if entity.kind != "number"]
-        for found in count_kinds(changing):
+        for found in count_kinds(changing) if changing else ():
             yield Breach("changing-fact", path, f"expected what the question holds, found a reply that {found}")
     faults = [*statement_faults(reply, prompt, task), *voice_faults(reply, task), *length_faults(reply, task)]
     if task.wording.next_step and not names_next_step(reply, task):

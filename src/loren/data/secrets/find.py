@@ -12,7 +12,7 @@ from functools import cache
 from itertools import zip_longest
 from typing import NamedTuple
 
-from loren.data.fold import fold
+from loren.data.fold import fold, is_plain
 from loren.data.rules import Breach
 from loren.data.secrets.shape import is_documentation, is_jwt_header, is_password, is_placeholder, is_random
 from loren.data.secrets.table import any_of, contexts, hints, one_search, tokens, words
@@ -59,7 +59,7 @@ _TRAILING = ".,;:?!~)]}…*"
 
 def may_hold_secret(text: str) -> bool:
     """Whether a text must be searched; False is certain."""
-    return bool(_prefilter().search(fold(text).text))
+    return bool(_prefilter().search(text if is_plain(text) else fold(text).text))
 
 
 def secret_breaches(path: str, text: str) -> Iterator[Breach]:
