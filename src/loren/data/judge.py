@@ -11,9 +11,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
@@ -108,7 +109,8 @@ def _judge_in_processes(
     pending: deque[Future[_Judged]] = deque()
     try:
         for portion in _work(lines):
-            pending.append(pool.submit(_judge_portion, portion))
+            with _interrupts_held():  # this may start a process
+                pending.append(pool.submit(_judge_portion, portion))
             if len(pending) > processes * _BLOCKS_AHEAD:
                 yield from _verdicts(pending.popleft().result(), reader)
         while pending:
@@ -120,6 +122,19 @@ def _judge_in_processes(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Generator[None]:
+    """Ctrl-C reaches this process later, and those that start here never: they would print a traceback until they ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _verdicts(judged: _Judged, reader: LineReader | None) -> Iterator[tuple[int, Verdict]]:
