@@ -46,7 +46,7 @@ MIN_MEMORY_BYTES = 6_000_000_000
 """The starter's base model takes 2.5 GB in fp32, its training 4.9 GB at the peak."""
 _FAST_BF16 = ("avx512_bf16", "amx_tile")
 """Flags of a CPU that multiplies bf16 matrices in silicon; the ones that `choose_dtype` asks torch for."""
-_MODULES = {"pyyaml": "yaml", "mlflow-skinny": "mlflow"}
+_MODULES = {"pyyaml": "yaml", "mlflow-skinny": "mlflow", "python-stdnum": "stdnum"}
 """Module of a package where it is not the package's name with underscores."""
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:>=(?P<least>[0-9.]+))?(?P<extra>.*\bextra\s*==)?")
 

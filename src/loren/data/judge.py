@@ -16,6 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import fields
+from multiprocessing import resource_tracker
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,6 +108,7 @@ def _judge_in_processes(
     # Spawned, not forked: a fork of a process with threads may hang.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start, (setup,))
     pending: deque[Future[_Judged]] = deque()
+    resource_tracker.ensure_running()  # it lets Ctrl-C through when it starts
     try:
         for portion in _work(lines):
             with _interrupts_held():  # this may start a process

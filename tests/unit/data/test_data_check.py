@@ -306,7 +306,7 @@ def test_a_log_grows_while_it_is_read() -> None:
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_end_in_a_report_with_right_lines(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.jsonl"
-    path.write_bytes(b"\n".join(pieces))
+    path.write_bytes(b"\n".join([b"", *pieces]))  # a first line that no other format of files begins with
     lines = path.read_bytes().split(b"\n")
     rows: list[Row] = []
     report = check_file(path, minimum_rows=0, on_row=rows.append)

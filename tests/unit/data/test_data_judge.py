@@ -128,6 +128,8 @@ def test_an_interrupted_check_leaves_no_process_and_no_traceback(
     path = tmp_path / "endless.jsonl"
     path.write_bytes((mixed_file.read_bytes() + b"\n") * 20)
     command = [sys.executable, "-m", "loren", "check", str(path), "--processes", "2"]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; a program that starts would keep it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     process = psutil.Process(run.pid)

@@ -11,6 +11,7 @@ import pytest
 from loren.data.similar.forms import batches, digest, normalised, read_forms, target_digest
 from loren.data.similar.pairs import EXACT_TEXTS, NEAR, Collection, near_pairs
 from loren.data.similar.shingles import MIN_CHARACTERS, jaccard_of_pairs, joined, read_sets, without
+from loren.data.similar.ties import Tied
 
 LONG = "Cho tôi hỏi đơn hàng của tôi đang ở đâu"
 
@@ -126,6 +127,24 @@ def test_among_many_texts_sketches_find_planted_copies_and_nothing_else() -> Non
     assert all(likeness(texts[one], texts[other]) >= NEAR for one, other in found)
     assert len(expected) > 150
     assert len(found & expected) >= 0.99 * len(expected)
+
+
+def test_texts_that_are_tied_already_are_not_compared_and_the_same_are_tied() -> None:
+    rng = random.Random(7)
+    texts = [edited(source, rng, rng.randint(0, 6)) for source in (sentence(rng) for _ in range(60)) for _ in range(80)]
+    sets = read_sets(read_forms(texts))
+    order = np.argsort(rng.sample(range(len(texts)), len(texts)))
+    tied, all_pairs, compared = Tied(len(texts)), Tied(len(texts)), [0, 0]
+    for number, (ties, settled) in enumerate(((all_pairs, None), (tied, tied.are))):
+        for first, second in near_pairs(sets, order, settled):
+            compared[number] += len(first)
+            for one, other in zip(first.tolist(), second.tolist(), strict=True):
+                ties.tie(one, other)
+    everything = np.arange(len(texts))
+    for other in range(0, len(texts), 40):
+        others = np.full(len(texts), other)
+        assert (tied.are(everything, others) == all_pairs.are(everything, others)).all()
+    assert compared[1] < 0.75 * compared[0]
 
 
 def test_short_texts_are_like_nothing() -> None:

@@ -69,17 +69,18 @@ class Copies:
             copies = (like < 0) & (first[which] < np.arange(len(like)))
             like[copies], kind[copies] = first[which][copies], number
         if self.near_searched:
-            for one, other in self._near(read, np.flatnonzero(like < 0)):
+            for one, other in self._near(read, np.flatnonzero(like < 0), like):
                 like[other] = np.where(like[other] < 0, one, np.minimum(like[other], one))
                 kind[other] = 2
         for index in np.flatnonzero(like >= 0).tolist():
             yield int(self._records["line"][index]), self._breach(read, index, int(like[index]), int(kind[index]))
 
-    def _near(self, read: _Read, left: Places) -> Iterator[tuple[Places, Places]]:
-        """Yield pairs of near copies, each second index once a pair of arrays."""
+    def _near(self, read: _Read, left: Places, like: Places) -> Iterator[tuple[Places, Places]]:
+        """Yield pairs of near copies, each second index once a pair of arrays; one whose copy ``like`` names is done with."""
         sets = joined(self._sets)
         self._sets.clear()
-        for one, other in near_pairs(sets.take(left), np.argsort(read.loose[left])):
+        pairs = near_pairs(sets.take(left), np.argsort(read.loose[left]), lambda _, second: like[left[second]] >= 0)
+        for one, other in pairs:
             first, second = left[one], left[other]
             apart = (read.conversation[first] == 0) | (read.conversation[first] != read.conversation[second])
             kept = apart & (read.system[first] == read.system[second])

@@ -10,8 +10,8 @@ of those that are, a share is found that ``benchmarks/similar.py`` measures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +31,10 @@ BANDS = 32
 SKETCH_BYTES = 4 * VALUES
 MAX_SHARERS = 64
 """Texts with one equal band with which a text is compared. A band that more texts share holds no more than their wording."""
-_MIN_ALIKE = 0.3
-"""Share of equal sketch values below which a candidate is not worth the comparison: three standard deviations below NEAR_REST."""
+_DOUBT = 3 * 0.5 / VALUES**0.5
+"""By so much a share of equal sketch values may lie below the Jaccard index that it estimates: three standard deviations."""
 _CHUNK = 50_000
+_TOGETHER = 4_000
 
 
 class Collection(NamedTuple):
@@ -77,16 +78,21 @@ class Near:
         return hits[jaccard(same, len(whole), wholes.sizes) >= NEAR]
 
 
-def near_pairs(sets: Sets, order: npt.NDArray[np.integer]) -> Iterator[tuple[Places, Places]]:
+Settled: TypeAlias = Callable[[Places, Places], npt.NDArray[np.bool_]]
+"""Says of pairs, the smaller index first, whether they need not be compared any more after what was yielded so far."""
+
+
+def near_pairs(sets: Sets, order: npt.NDArray[np.integer], settled: Settled | None = None) -> Iterator[tuple[Places, Places]]:
     """Yield pairs of near copies as two arrays of indices, the smaller index first; a pair may come more than once.
 
     Args:
         sets: the texts.
         order: their indices in an order that does not depend on the file's, where the result must not.
+        settled: without it, a file made from one template costs the square of its rows.
     """
     texts = Collection.of(sets, order)
     if len(sets.sizes) > EXACT_TEXTS:
-        yield from _by_sketch(texts, order)
+        yield from _by_sketch(texts, order, settled)
         return
     near = Near(texts)
     for index in range(len(sets.sizes)):
@@ -122,27 +128,72 @@ def _functions() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     return numbers[:VALUES] | np.uint64(1), numbers[VALUES:]
 
 
-def _by_sketch(texts: Collection, order: npt.NDArray[np.integer]) -> Iterator[tuple[Places, Places]]:
+def _by_sketch(texts: Collection, order: npt.NDArray[np.integer], settled: Settled | None) -> Iterator[tuple[Places, Places]]:
     order = order[texts.rest.sizes[order] >= MIN_REST]
     if not len(order):
         return  # all are too short, or hold nothing but wording that most share
-    table = sketches(texts.rest.take(order))
-    for one, other in _candidates(table):
-        first, second = order[one], order[other]
+    least = (NEAR if texts.rest is texts.whole else NEAR_REST) - _DOUBT
+
+    def is_open(one: Places, other: Places) -> npt.NDArray[np.bool_]:
+        if settled is None:
+            return np.ones(len(one), np.bool_)
+        return ~settled(*_ascending(order[one], order[other]))
+
+    for one, other in _gathered(_candidates(sketches(texts.rest.take(order)), least, is_open)):
+        still = is_open(one, other)
+        first, second = _ascending(order[one[still]], order[other[still]])
         alike = jaccard_of_pairs(texts.whole.take(first), texts.whole.take(second)) >= NEAR
         if texts.rest is not texts.whole:
             alike &= jaccard_of_pairs(texts.rest.take(first), texts.rest.take(second)) >= NEAR_REST
-        first, second = first[alike], second[alike]
-        yield np.minimum(first, second), np.maximum(first, second)
+        yield first[alike], second[alike]
 
 
-def _candidates(table: npt.NDArray[np.uint32]) -> Iterator[tuple[Places, Places]]:
-    """Pairs of sketches that share a band and enough values; a pair comes once for the first band that it shares."""
+def _ascending(one: npt.NDArray[np.integer], other: npt.NDArray[np.integer]) -> tuple[Places, Places]:
+    return np.minimum(one, other).astype(np.int64), np.maximum(one, other).astype(np.int64)
+
+
+def _gathered(pairs: Iterator[tuple[Places, Places]]) -> Iterator[tuple[Places, Places]]:
+    """The same pairs, some thousands at a time: a comparison of few costs about as much as one of many."""
+    held: list[tuple[Places, Places]] = []
+    for pair in pairs:
+        held.append(pair)
+        if sum(len(one) for one, _ in held) >= _TOGETHER:
+            yield np.concatenate([one for one, _ in held]), np.concatenate([other for _, other in held])
+            held.clear()
+    if held:
+        yield np.concatenate([one for one, _ in held]), np.concatenate([other for _, other in held])
+
+
+def _candidates(
+    table: npt.NDArray[np.uint32], least: float, is_open: Callable[[Places, Places], npt.NDArray[np.bool_]]
+) -> Iterator[tuple[Places, Places]]:
+    """Open pairs of sketches that share a band and at least ``least`` of their values; each comes once, for its first such band."""
+    keys = _band_keys(table)
+    for number, distance, sequence, same in _sharers(keys):
+        for start in range(0, len(same), _CHUNK):
+            chunk = same[start : start + _CHUNK]
+            one, other = sequence[chunk], sequence[chunk + distance]
+            left = is_open(one, other)
+            one, other = one[left], other[left]
+            left = ~(keys[:number, one] == keys[:number, other]).any(axis=0)
+            one, other = one[left], other[left]
+            left = (table[one] == table[other]).mean(axis=1) >= least
+            if left.any():
+                yield one[left], other[left]
+
+
+def _band_keys(table: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+    """``(BANDS, N)``: the values of each band in one number."""
     bands = table.reshape(len(table), BANDS, -1)
     keys = np.zeros((BANDS, len(table)), np.uint64)
     for number in range(BANDS):
         for value in range(bands.shape[2]):
             keys[number] = mixed(keys[number] + bands[:, number, value] + np.uint64(1))
+    return keys
+
+
+def _sharers(keys: npt.NDArray[np.uint64]) -> Iterator[tuple[int, int, Places, Places]]:
+    """Yield a band, a distance, the texts in the order of their keys, and the places there with an equal key so far on."""
     for number in range(BANDS):
         sequence = np.argsort(keys[number], kind="stable")
         ordered = keys[number][sequence]
@@ -150,11 +201,4 @@ def _candidates(table: npt.NDArray[np.uint32]) -> Iterator[tuple[Places, Places]
             same = np.flatnonzero(ordered[distance:] == ordered[:-distance])
             if not len(same):
                 break
-            for start in range(0, len(same), _CHUNK):
-                chunk = same[start : start + _CHUNK]
-                one, other = sequence[chunk], sequence[chunk + distance]
-                new = ~(keys[:number, one] == keys[:number, other]).any(axis=0)
-                one, other = one[new], other[new]
-                alike = (table[one] == table[other]).mean(axis=1) >= _MIN_ALIKE
-                if alike.any():
-                    yield one[alike], other[alike]
+            yield number, distance, sequence, same

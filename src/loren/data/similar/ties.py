@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from loren.data.rows import Row
 from loren.data.similar.forms import batches, read_forms
 from loren.data.similar.pairs import near_pairs
 from loren.data.similar.question import asked_in
-from loren.data.similar.shingles import joined, read_sets
+from loren.data.similar.shingles import Places, joined, read_sets
 
 
 def ties(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
@@ -41,6 +42,33 @@ def ties(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
         if key in holder and holder[key] != owners[index]:
             yield holder[key], owners[index]
     whole = np.array(wholes)
-    for first, second in near_pairs(sets, np.argsort(loose)):
+    tied = Tied(len(texts))
+    for first, second in near_pairs(sets, np.argsort(loose), tied.are):
         kept = (whole[first] | whole[second]) & (loose[first] != loose[second])
-        yield from ((owners[one], owners[other]) for one, other in zip(first[kept], second[kept], strict=True))
+        for one, other in zip(first[kept].tolist(), second[kept].tolist(), strict=True):
+            tied.tie(one, other)
+            yield owners[one], owners[other]
+
+
+class Tied:
+    """Which texts are tied to one another, also through others (a union-find whose roots are read for many at a time)."""
+
+    def __init__(self, texts: int) -> None:
+        self._parents = np.arange(texts)
+
+    def tie(self, one: int, other: int) -> None:
+        """Tie two texts."""
+        roots = sorted(self._root(each) for each in (one, other))
+        self._parents[roots[1]] = roots[0]
+
+    def are(self, one: Places, other: Places) -> npt.NDArray[np.bool_]:
+        """Whether the texts of pairs are tied."""
+        while (above := self._parents[self._parents] != self._parents).any():
+            self._parents[above] = self._parents[self._parents[above]]
+        return self._parents[one] == self._parents[other]
+
+    def _root(self, text: int) -> int:
+        while (parent := int(self._parents[text])) != text:
+            self._parents[text] = self._parents[parent]
+            text = parent
+        return text
