@@ -31,6 +31,10 @@ def sentences() -> list[str]:
     return [json.loads(line)["text"] for line in file.read_text(encoding="utf-8").splitlines()]
 
 
+COPIES = "D5"
+"""Programs say the same thing in nearly the same words, and the rules of copies tell so: these findings are true, too."""
+
+
 def is_broken(text: str) -> bool:
     """Whether a catalogue is at fault itself: a lost character, letters and marks apart. These findings are true."""
     return "\ufffd" in text or not unicodedata.is_normalized("NFC", text)
@@ -47,8 +51,9 @@ def test_no_rule_finds_anything_in_them(sentences: list[str], tmp_path: Path) ->
             messages = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
             out.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
     report = check_file(file)
-    alarms = Counter(issue.rule for issue in report.issues)
-    lines = [f"{issue.rule} line {issue.line} {issue.path} {issue.message}" for issue in report.issues]
+    found = [issue for issue in report.issues if not issue.rule.startswith(COPIES)]
+    alarms = Counter(issue.rule for issue in found)
+    lines = [f"{issue.rule} line {issue.line} {issue.path} {issue.message}" for issue in found]
     assert report.rows == len(whole)
     assert not alarms, "\n".join([f"alarms by rule: {dict(alarms)}", *lines[:100]])
 

@@ -174,6 +174,7 @@ def _add_tokens(report: CheckReport, measured: tuple[Path, Task | None, Path], o
 
     rows = RowTokens(*measured, approvals=options.get("approvals"), format_in=options.get("format_in"))
     report.tokens = rows.statistics()
+    report.scopes = (*report.scopes, "tokens")
     for found in rows.issues():
         report.issues.append(found)
     if show_row is not None:

@@ -79,7 +79,7 @@ def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOpti
     surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates, *quality_surveys(task), ApprovalUse(approvals))
     report.approvals_sha256 = approvals.sha256 if approvals else ""
     report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))
-    report.scopes = _scopes(task, file_rules=minimum_rows > 0, release=options.get("release", False))
+    report.scopes = _scopes(task, options)
     _judge_lines(report, path, contract, surveys, options)
     report.labels = labels.to_json()
     if minimum_rows > 0:
@@ -115,13 +115,17 @@ def _judge_lines(report: CheckReport, path: Path, contract: Contract, surveys: S
         ) from error
 
 
-def _scopes(task: Task | None, *, file_rules: bool, release: bool) -> tuple[Scope, ...]:
+def _scopes(task: Task | None, options: CheckOptions) -> tuple[Scope, ...]:
+    """What is judged here; tokens are measured by who has a tokenizer."""
+    file_rules = options.get("minimum_rows", MIN_ROWS) > 0
     wanted: dict[Scope, bool] = {
         "line": True,
         "target": task is not None,
         "file": file_rules,
         "labels": task is not None and file_rules,
-        "release": release,
+        "golden": options.get("golden") is not None,
+        "approvals": options.get("approvals") is not None and file_rules,
+        "release": options.get("release", False),
     }
     return tuple(scope for scope, judged in wanted.items() if judged)
 

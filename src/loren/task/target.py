@@ -2,7 +2,7 @@
 
 The same rules hold for the rows that a model is trained on and for what it answers afterwards. A text is refused where a lenient
 reader would guess: a fence around it, a double key, NaN, words before or after. No message holds any part of the text or value
-that it is about: only places, types and what was expected.
+that it is about: only places, types and what was expected, and of an unknown key its name where it looks like a field's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ MAX_TARGET_BYTES = 256 * 1024
 """A longer text is not parsed; a reply of a small model is a thousandth of it."""
 MAX_PROBLEMS = 50
 """So many problems of one value are listed; who reads on needs no more."""
+_SHOWN_KEYS = 5
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,31}[0-9]{0,2}\Z")
@@ -40,7 +41,7 @@ class TargetProblem:
     pointer: str
     """JSON pointer of the place; "" is the whole target."""
     message: str
-    """What was expected and what was found; never a part of the target."""
+    """What was expected and what was found; never a part of the target but an unknown key that looks like the name of a field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,19 +266,37 @@ def _explain(error: jsonschema_rs.ValidationError) -> str:
     if keyword == "required":
         return f"expected the key {json.dumps(argument['property'], ensure_ascii=False)}, found none"
     if keyword in {"additionalProperties", "unevaluatedProperties"}:
-        return f"expected no other keys, found {len(argument['unexpected'])}"
+        return f"expected no other keys, found {_names(argument['unexpected'])}"
     if keyword == "type":
         return f"expected {' or '.join(sorted(argument['types']))}, found {found}"
     if keyword == "enum":
-        return f"expected one of {_values(argument['options'])}, found another value ({found})"
+        return f"expected one of {_values(argument['options'])}, found {_other(error.instance, argument['options'])} ({found})"
     if keyword == "const":
-        return f"expected {_values([argument['expected_value']])}, found another value ({found})"
+        options = [argument["expected_value"]]
+        return f"expected {_values(options)}, found {_other(error.instance, options)} ({found})"
     if keyword == "uniqueItems":
         return "expected no two equal items, found some"
     if keyword in _BOUNDS and len(argument) == 1:
         limit = next(iter(argument.values()))
         return f"expected {_BOUNDS[keyword].format(limit)}, found another ({found})"
     return f"expected what the keyword '{keyword}' of the schema asks for, found another value ({found})"
+
+
+def _names(keys: Sequence[str]) -> str:
+    """How many keys, and the first names of those that look like a field's."""
+    shown = [f"'{key}'" for key in keys if _FIELD_NAME.match(key)][:_SHOWN_KEYS]
+    return f"{len(keys)}: {', '.join(shown)}{', ...' if len(shown) < len(keys) else ''}" if shown else str(len(keys))
+
+
+def _other(value: object, options: Sequence[Json]) -> str:
+    """What a value is that is none of those: nearly one, which says no more than the schema does, or another."""
+    if isinstance(value, str):
+        words = [option for option in options if isinstance(option, str)]
+        if any(value.casefold() == word.casefold() for word in words):
+            return "one of them in other capitals" if len(options) > 1 else "it in other capitals"
+        if any(value.strip().casefold() == word.casefold() for word in words):
+            return "one of them with spaces around it" if len(options) > 1 else "it with spaces around it"
+    return "another value"
 
 
 def _values(options: Sequence[Json]) -> str:

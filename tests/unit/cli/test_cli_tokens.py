@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from loren.cli.check import _add_tokens  # pyright: ignore[reportPrivateUsage]
+from loren.data.check import check_file
 from loren.data.rows import Message, Row
 from loren.models.chat import Rendered
 from loren.models.lengths import RenderedRow, length_breaches, token_statistics, training_amount
@@ -35,6 +37,15 @@ def test_rows_that_are_too_long_by_line() -> None:
     assert [(line, breach.rule) for line, breach in found] == [(5, "over-length"), (9, "over-length")]
     assert "at most 10 tokens, found 30" in found[1][1].message
     assert {breach.rule for _, breach in length_breaches(rows, 10, over_length="drop")} == {"over-length-dropped"}
+
+
+def test_the_rules_of_tokens_are_judged_then(tmp_path: Path, tiny_base: Path) -> None:
+    project = make_project(tmp_path, tiny_base)
+    data = project / "data" / "train.jsonl"
+    report = check_file(data)
+    assert "tokens" not in report.scopes
+    _add_tokens(report, (data, None, project / "run.toml"), {}, None)
+    assert report.scopes[-1] == "tokens"
 
 
 @pytest.mark.parametrize(("over_length", "code", "rule"), [("error", 3, "D701"), ("drop", 0, "D702")])

@@ -13,7 +13,9 @@ import jsonschema_rs
 import pytest
 from junitparser import Failure, JUnitXml
 
+from loren.data.approvals import load_approvals
 from loren.data.check import check_file
+from loren.data.load import read_golden
 from loren.data.outputs.junit import write_junit
 from loren.data.outputs.sarif import file_uri, write_sarif
 from loren.data.outputs.schema import schema_text
@@ -151,6 +153,17 @@ def test_a_rule_that_was_not_judged_is_not_said_to_be_kept(everything: CheckRepo
     assert "D801" not in written(clean, "junit")
     assert "D201" in written(everything, "junit")
     assert "D801" in written(everything, "junit")
+
+
+def test_rules_of_golden_files_and_approvals_are_kept_where_they_were_judged(tmp_path: Path) -> None:
+    rows, golden, approvals = tmp_path / "rows.jsonl", tmp_path / "golden.jsonl", tmp_path / "approvals.toml"
+    rows.write_text("\n".join(GOOD % n for n in range(12)), encoding="utf-8")
+    golden.write_text(GOOD.replace("Question %d?", "Where is the shop?"), encoding="utf-8")
+    approvals.write_text("", encoding="utf-8")
+    report = check_file(rows, golden=read_golden([golden]), approvals=load_approvals(approvals))
+    assert report.scopes == ("line", "file", "golden", "approvals")
+    assert all(rule in written(report, "junit") for rule in ("D501", "D811"))
+    assert check_file(rows, approvals=load_approvals(approvals), minimum_rows=0).scopes == ("line",)
 
 
 @pytest.mark.parametrize("form", WRITERS)

@@ -110,6 +110,11 @@ v1.2.3.4567
 phiên bản 10.0.19045.3693
 192.168.100.123
 550e8400-e29b-41d4-a716-0912345678ab
+59f57fc9-52e7-ee28-fafa-0392548062cd
+e1a93fef-fbdf-9e05-9909-acb06396932f
+0912345678abcdef
+0912345678A
+0912345678b2
 0.9123456789
 3.14159265358979
 4111 1111 1111 1112
@@ -131,6 +136,8 @@ A@EXAMPLE.COM
 a＠b．vn
 a\u200b@b.v\u200bn
 ａｎｎ@example.com
+git@github.com
+l*n@shop.vn
 """.strip().split("\n")
 
 NO_MAILS = [
@@ -145,6 +152,12 @@ NO_MAILS = [
     "thu@.com",
     "a@b..com",
     "@a.vn",
+    "git clone git@github.com:org/repo.git",
+    "hg@host.example.com:~/repo",
+    "ssh://lan@server.shop.vn/repo",
+    "git+ssh://git@server.shop.vn:2222/repo.git",
+    "https://user:password@git.shop.vn/repo.git",
+    "l***@gmail.com",
 ]
 
 
@@ -168,7 +181,13 @@ def test_other_numbers_are_no_phone_numbers(text: str) -> None:
     [
         ("sđt0912345678", ["0912345678"]),
         ("gọi 0912345678nhé", ["0912345678"]),
+        ("gọi 0912345678ạ", ["0912345678"]),
+        ("gọi 0912345678a, nhé", ["0912345678"]),
+        ("Liên hệ:0912345678b", ["0912345678"]),
+        ("gọi 0912345678anh", ["0912345678"]),
+        ("_0912345678_", ["0912345678"]),
         ("Lan-0912345678", ["0912345678"]),
+        ("shop:0912.345.678/0987.654.321", ["0912.345.678", "0987.654.321"]),
         ("0912345678/0987654321", ["0912345678", "0987654321"]),
         ("0912345678-0987654321", ["0912345678", "0987654321"]),
         ("0912345678,0987654321", ["0912345678", "0987654321"]),
@@ -182,6 +201,9 @@ def test_other_numbers_are_no_phone_numbers(text: str) -> None:
         ("0912345678 k nghe máy", ["0912345678"]),
         ("a@b.vn 0912345678", ["a@b.vn", "0912345678"]),
         ("DH0912345678 của 0987654321", ["0987654321"]),
+        ("https://a.vn/x?to=lan@shop.vn", ["a.vn/x?to=lan@shop.vn"]),
+        ("https://lan@shop.vn", ["lan@shop.vn"]),
+        ("lan@shop.vn:đã gửi", ["lan@shop.vn"]),
     ],
 )
 def test_what_stands_around_decides(text: str, expected: list[str]) -> None:

@@ -20,6 +20,9 @@ pii-id-number   CCCD:[[079 203 001 234]]
 pii-id-number   căn cước công dân số [[001088012345]], cấp năm 2021
 pii-id-number   can cuoc cua em [[038099001234]] a
 pii-id-number   [[079203001234]] là số căn cước của mẹ em
+pii-id-number   CCCD [[079203001234]]ạ, của em
+pii-id-number   CCCD [[079203001234]]Anh xem giúp
+pii-id-number   CCCD: [[079203001234]]e
 pii-id-number   CMND [[025123456]] cấp tại TP HCM
 pii-id-number   chứng minh thư: [[025 123 456]]
 pii-id-number   MST cá nhân [[079203001234]]
@@ -40,7 +43,13 @@ pii-card        Napas [[9704366614626070]]
 pii-card        [[4 2 4 2 4 2 4 2 4 2 4 2 4 2 4 2]]
 pii-card        [[٤٢٤٢٤٢٤٢٤٢٤٢٤٢٤٢]]
 pii-card        card [[4242\u2011424242424242]]
+pii-card        Thẻ [[4111 1111 1111 1111]]ạ, hết hạn rồi
+pii-card        Thẻ [[4111111111111111]]a nhé
+pii-card        Thẻ ATM [[970422 91 1234 5678]] bị nuốt
+pii-card        thẻ trả trước [[4688 3301 2745 09 16]] nhé
+pii-card        my visa [[4688-3301-2745-09-16]]
 pii-bank-account  STK [[19031234567891]] Techcombank
+pii-bank-account  STK [[19031234567891]]ạ
 pii-bank-account  stk[[0071000123456]]
 pii-bank-account  số tài khoản của mình là [[0071 0001 23456]]
 pii-bank-account  chuyển về Vietcombank [[0071000123456]] giúp em
@@ -74,6 +83,9 @@ pii-spelled-number  call [[zero nine one two, three four five, six seven one]]
 pii-spelled-number  [[oh nine double one four five six seven eight two]]
 pii-spelled-number  at [[four one five, five five five, two six seven one]]
 pii-spelled-number  số [[không chín 1 hai ba bốn 5 sáu bảy tám]]
+pii-spelled-number  số [[không chín một hai 65 bảy tám 90]] nhé
+pii-spelled-number  số [[không chín 8 bảy 65 bốn 3 hai một]] trộn
+pii-spelled-number  it is [[zero nine one two 345 six seven]]
 pii-name        Tôi tên là [[Nguyễn Văn Hùng]], ở Huế
 pii-name        chị [[Trần Thị Mai]] nhận giúp
 pii-name        chủ tài khoản [[NGUYEN THI HOA]]
@@ -99,6 +111,14 @@ số CMND gồm 9 số
 CCCD hết hạn, mã đơn 123456789
 4242 4242 4242 4243
 1234 5678 9012 3452
+thẻ 4688 3301 2745 09 17
+đơn 4688 3301 2745 09 16
+mã vận đơn 970422 91 1234 5678
+4688 3301 2745 09 16
+giá thẻ 4688 33 01 27
+CCCD 079203001234VN
+CCCD 079203001234a1
+CCCD 079203001234abcdef
 9999 9999 9999 9995
 mã giao dịch 4242424242424242
 order 4242424242424242
@@ -133,6 +153,8 @@ plate number two
 một hai ba bốn năm sáu bảy tám chín
 không không không không không không không không
 one two three four five six seven eight
+six seven eight nine 10 11 12 13
+không phải hai ba năm 2024 và 2025
 nine eight seven six five four three two
 năm bảy phút nữa
 Nguyễn Trãi

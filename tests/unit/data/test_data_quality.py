@@ -17,6 +17,7 @@ from loren.data.quality.row import Traits
 from loren.data.quality.tables import gate, phrases, quality_table
 from loren.data.reader import Line
 from loren.data.rules import all_rules, find_rule
+from loren.task.definition import load_task
 
 CASES = Path(__file__).parent / "quality_cases"
 QUESTION = "Bạn giúp mình việc này nhé?"
@@ -140,9 +141,16 @@ ORDINARY = [(f"Câu hỏi số {n} của khách?", f"Mình đã xem câu hỏi s
         ([("Sao vậy?", "minh da ghi nhan yeu cau cua ban roi nhe.")], {"language-mix": [61]}),
         ([("Why is it so late?", "We are sorry for the delay of your order.")], {}),
         ([("#123", "We are sorry for the delay of your order.")], {"language-mix": [61]}),
+        ([("Do you like pears", "Yes, because they are sweet and you have them.")], {}),
+        ([("serial S/N C02XG2JHJG5H is which machine?", "Please look at the label that is under it.")], {}),
+        ([("Gia bao nhieu?", "We are sorry for the delay of your order.")], {"language-mix": [61]}),
+        ([("Nói tiếng Anh đi bạn", "You can have it if you like, and it is yours.")], {}),
+        ([("「ありがとう」は英語で何ですか？", "「ありがとう」は英語で \"thank you\" です、you know。")], {}),
         ([(f"Chuyện {n}?", f"minh da ghi nhan yeu cau {n} cua ban roi nhe.") for n in range(20)], {"language-mix": [0]}),
         ([("Sao vậy?", "Mình đã xem câu hỏi của bạn và đang kiểm")], {"reply-unended": [61]}),
         ([("Sao vậy?", "Mình đã xem câu hỏi của bạn và...")], {"reply-unended": [61]}),
+        ([("So 1/3 và 0,33?", "1/3 lớn hơn 0,33 một chút, vì 1/3 = 0,333...")], {}),
+        ([("Số e?", "Số e bắt đầu bằng các chữ số 2,71828…")], {}),
         ([("Sao vậy?", "Mình gửi bạn ba cách:\n- mở lại máy\n- cài lại ứng dụng từ đầu")], {}),
         ([("Ở đâu?", "Bạn mở trang hỗ trợ trong ứng dụng 😊")], {}),
         ([("Log đây", "Mình đã đọc. " + "Dòng này có lỗi, dòng kia thì không sao cả. " * 60)], {"unusual-length": [61]}),
@@ -152,6 +160,36 @@ ORDINARY = [(f"Câu hỏi số {n} của khách?", f"Mình đã xem câu hỏi s
 )  # fmt: skip
 def test_rules_over_the_file(tmp_path: Path, added: list[tuple[str, str]], expected: dict[str, list[int]]) -> None:
     assert found_in(tmp_path, rows(*ORDINARY, *added)) == expected
+
+
+def test_a_conversation_in_english_is_meant_so(tmp_path: Path) -> None:
+    """Its last question may be too short to tell; a system message may ask for the language."""
+    asked = [
+        ("user", "Is my order late?"),
+        ("assistant", "When was it?"),
+        ("user", "On Monday"),
+        ("assistant", "Then it is on the way to you."),
+    ]
+    told = [
+        ("system", "Answer in English."),
+        ("user", "Thủ đô của Pháp là gì?"),
+        ("assistant", "It is Paris, and you will like it."),
+    ]
+    more = "".join(
+        json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}, ensure_ascii=False) + "\n"
+        for turns in (asked, told)
+    )
+    assert found_in(tmp_path, rows(*ORDINARY) + more) == {}
+
+
+def test_a_small_file_has_a_usual_length_too(tmp_path: Path) -> None:
+    long = ("Log đây", "Mình đã đọc. " + "Dòng này có lỗi, dòng kia thì không sao cả. " * 90)
+    assert found_in(tmp_path, rows(*ORDINARY[:14], long)) == {"unusual-length": [15]}
+    assert found_in(tmp_path, rows(*ORDINARY[:8], long)) == {}
+
+
+def test_what_is_invisible_and_nothing_else_is_blank() -> None:
+    assert "hidden-character" not in rules_of("\u3164\u3164", "Vâng, mình nghe.")
 
 
 def test_a_file_of_replies_without_marks_has_that_habit(tmp_path: Path) -> None:
@@ -197,6 +235,19 @@ def test_replies_that_are_not_trained_on_are_not_judged() -> None:
     ]
     verdict = Contract().check(Line(1, json.dumps({"messages": messages}).encode()))
     assert list(verdict.breaches) == []
+
+
+def test_an_address_of_mail_is_told_once() -> None:
+    """As personal data, and not as a link that the question does not hold, too; a link is told."""
+    task = load_task(Path(__file__).parents[3] / "examples" / "support-vi" / "task")
+
+    def rules(reply: str) -> list[str]:
+        answer = {"category": "billing", "priority": "low", "answer": f"Mình hiểu bạn cần hỏi. Bạn gửi giúp mình {reply} nhé."}
+        messages = [{"role": "user", "content": "Phí thế nào?"}, {"role": "assistant", "content": answer}]
+        return [breach.rule for breach in Contract(task).check(Line(1, json.dumps({"messages": messages}).encode())).breaches]
+
+    assert rules("thư tới hoa@shop.vn") == ["pii-email"]
+    assert rules("ảnh qua https://shop.vn/hoa") == ["changing-fact"]
 
 
 def test_the_parts_of_a_json_target_are_judged() -> None:

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loren.data.contract import Contract
+from loren.data.personal.find import find_pii
 from loren.data.reader import Line
 from loren.data.secrets.find import find_secrets, may_hold_secret
 from loren.data.secrets.table import contexts, tokens, words
@@ -258,6 +259,14 @@ def test_a_login_in_an_address(scheme: str, user: str) -> None:
         assert (found.rule, text[found.start : found.end]) == ("secret-login", secret)
         assert ("connection string" in found.kind) == (scheme not in {"https", "ftp"})
         assert may_hold_secret(text)
+
+
+@pytest.mark.parametrize("scheme", ["https", "postgres", "mongodb+srv"])
+def test_a_login_is_told_once(scheme: str) -> None:
+    """The end of a password and the host after it look like an address of mail; the secret is all that is said."""
+    text = f"nối tới {scheme}://app:{password(Maker(1))}@db.shop.vn:5432/shop nhé"
+    assert [found.rule for found in find_secrets(PATH, text)] == ["secret-login"]
+    assert find_pii(text) == []
 
 
 def private_key(make: Maker, title: str = "RSA ") -> str:

@@ -153,10 +153,30 @@ def test_problems_say_expected_and_found_but_never_the_value() -> None:
     assert ("/fixed", "expected 3, found another value (a string)") in told
     assert ("/list/0", "expected integer, found a string") in told
     assert ("/list/2", "expected a number of at least 3, found another (a number)") in told
-    assert ("", "expected no other keys, found 2") in told
+    assert ("", "expected no other keys, found 2: 'more', ...") in told
     assert "bimat" not in str(told)
     assert "8842" not in str(told)
     assert {pointer for pointer, _ in told} == {"", "/kind", "/fixed", "/text", "/list", "/list/0", "/list/1", "/list/2", "/any"}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"kind": "A"}, 'expected one of "a", "b", found one of them in other capitals (a string)'),
+        ({"kind": " b\n"}, 'expected one of "a", "b", found one of them with spaces around it (a string)'),
+        ({"kind": "ab"}, 'expected one of "a", "b", found another value (a string)'),
+        ({"kind": "a", "Note": 1}, "expected no other keys, found 1: 'Note'"),
+        ({"kind": "a", "0912345678": 1, "lan@shop.vn": 2}, "expected no other keys, found 2"),
+        ({"kind": "a", **dict.fromkeys("uvwxyz")}, "expected no other keys, found 6: 'u', 'v', 'w', 'x', 'y', ..."),
+    ],
+)
+def test_what_is_nearly_right_is_named(value: Any, message: str) -> None:
+    assert [problem.message for problem in TargetSchema(SCHEMA).problems(value)] == [message]
+
+
+def test_a_constant_in_other_capitals() -> None:
+    (problem,) = TargetSchema({"const": "Done"}).problems("DONE ")
+    assert problem.message == 'expected "Done", found it with spaces around it (a string)'
 
 
 @pytest.mark.parametrize("value", [{"kind": "a"}, {"kind": "b", "fixed": 3, "text": "xy", "list": [3, 4], "any": None}])

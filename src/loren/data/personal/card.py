@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import cache
 
 from stdnum import luhn
 
 from loren.data.personal.digits import Number
+from loren.data.personal.labels import is_attached, label_before
 from loren.data.personal.tables import personal_table
+
+_SPLIT = re.compile(r"[2-69][0-9]{3}(?:[0-9]{2})?(?P<sign>[ .-])[0-9]{2,6}(?:(?P=sign)[0-9]{2,6}){1,5}+(?!(?P=sign)?[0-9])")
+_BEFORE_SPLIT = re.compile(r"[0-9][ .-]?\Z")
+_MAKERS = frozenset({"card", "bank", "bank_maybe"})
+"""Kinds of words that say of a number that it is a card's."""
+
+
+def find_split_cards(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the span of each card in a folded text whose groups are no card's, two digits among them: 4242 4242 4242 42 42.
+
+    Its first group has the four digits or six that name the issuer, one sign stands between all groups, the check digit is right,
+    and the nearest word before it is for a card or a bank: dates behind a code have such groups too.
+    """
+    for match in _SPLIT.finditer(text):
+        start, end = match.span()
+        groups = match[0].split(match["sign"])
+        sizes = tuple(map(len, groups))
+        if min(sizes[1:-1]) > 2 or _BEFORE_SPLIT.search(text, max(0, start - 2), start) or is_attached(text, start, end):
+            continue
+        label = label_before(text, start)
+        if label is not None and label.kind in _MAKERS and is_card(Number(start, end, "".join(groups), sizes, "")):
+            yield start, end
 
 
 def is_card(number: Number) -> bool:

@@ -6,10 +6,12 @@ What an earlier detector found belongs to it: the number inside of an e-mail add
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from loren.data.fold import fold
+from loren.data.personal.card import find_split_cards
 from loren.data.personal.digits import read_zeros
 from loren.data.personal.finding import Finding
 from loren.data.personal.glance import may_hold_pii
@@ -40,13 +42,16 @@ NOUNS = {
 }
 """What each rule finds, for messages."""
 
+_UUID = re.compile(r"(?<![^\W_])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?![^\W_])")
+"""Drawn by a machine: what looks like a number in it is none."""
+
 
 def find_pii(text: str) -> list[Finding]:
     """All personal data in a text, in the order of their places, apart from each other."""
     if not may_hold_pii(text):
         return []
     folded = fold(text)
-    read = read_zeros(folded.text)
+    read = _UUID.sub(lambda match: " " * len(match[0]), read_zeros(folded.text))
     taken: list[tuple[int, int]] = []
     findings: list[Finding] = []
     for detect in _DETECTORS:
@@ -71,6 +76,7 @@ def _as(rule: str, detect: Callable[[str], Iterator[tuple[int, int]]]) -> Callab
 _DETECTORS: tuple[Callable[[str], Spans], ...] = (
     _as("pii-email", find_mails),
     _as("pii-iban", find_ibans),
+    _as("pii-card", find_split_cards),
     find_numbered,
     _as("pii-passport", find_passports),
     _as("pii-plate", find_plates),

@@ -21,7 +21,10 @@ _WORD_START = r"(?<![^\W_].)(?<!<.)"
 """Behind a word's first letter; a placeholder (<ID_1>) is no label."""
 _WORD_BEFORE = re.compile(r"([^\W_]+)[-_/.=]?\Z")
 _WORD_AFTER = re.compile(r"[-_/]?[^\W_]")
-_SLIP = re.compile(r"[a-zà-ỹ]{2}")
+_GLUED = re.compile(r"[^\W\d_]++(?![\d_])")
+_HEXADECIMAL = re.compile(r"[a-f]{4,}")
+_SHORT_CODE = 5
+"""Fewer capitals than this behind a number are a code's: 0912345678VN."""
 _NO_MORE = re.compile(r"[0-9\n]")
 
 
@@ -68,7 +71,18 @@ def is_attached(text: str, start: int, end: int) -> bool:
             return before in "#@&="
         if not (word[1] and _labels().fullmatch(word[1].casefold())):
             return before != "." or word[1][-1].isdigit()
-    return bool(_WORD_AFTER.match(text, end)) and not _SLIP.match(text, end)
+    return bool(_WORD_AFTER.match(text, end)) and not is_slip(text, end)
+
+
+def is_slip(text: str, end: int) -> bool:
+    """Whether what is written on to a number's end is a word of the sentence, a space having been forgotten: 0912345678ạ.
+
+    Capitals, digits among the letters and more letters of hexadecimal digits than a word has are a code's.
+    """
+    word = _GLUED.match(text, end)
+    if word is None or (word[0].isascii() and word[0].isupper() and len(word[0]) < _SHORT_CODE):
+        return False
+    return not _HEXADECIMAL.fullmatch(word[0])
 
 
 @cache

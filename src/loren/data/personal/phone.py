@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple, cast
 
 from loren.data.personal.digits import BETWEEN, SPACES, is_border
-from loren.data.personal.labels import label_before
+from loren.data.personal.labels import is_slip, label_before
 from loren.data.personal.tables import one_of, personal_table
 
 _RUN = re.compile(rf"[0-9](?:{BETWEEN}[0-9]){{7,}}+")
@@ -32,6 +32,8 @@ _NATIONAL = re.compile(r"(?:0|84|840|0084|00840)(?:[35-9][0-9]{8}|2[0-9]{9})\Z|1
 
 _MIN_DIGITS, _MAX_DIGITS = 8, 15
 _LONG_GROUP = 8
+_WORD_CHARACTER = re.compile(r"\w")
+_NUMBER_BEFORE = re.compile(r"[0-9](?:[ .\-_·][0-9]|[0-9]){7,24}[/&=]\Z")
 _CONTEXT = 48
 """Characters before a number that are looked at."""
 
@@ -191,7 +193,7 @@ def _is_code_before(before: str) -> bool:
     if _words().label.fullmatch(word.casefold()):
         return False
     if word.isdigit():
-        return len(word) < _LONG_GROUP  # 0912345678/0987654321 are two numbers
+        return not _NUMBER_BEFORE.search(before)  # 0912.345.678/0987.654.321 are two numbers
     if any(character.isdigit() for character in word) or any(character.isupper() for character in word[1:]) or len(word) < 2:
         return True
     return not sign or bool(_words().thing.search(word.casefold()))
@@ -199,11 +201,8 @@ def _is_code_before(before: str) -> bool:
 
 def _is_code_after(after: str) -> bool:
     """Whether letters that are written on to the number make it a code; a word that follows without a space is a slip."""
-    attached = re.match(r"\w+", after)
-    if not attached:
-        return False
-    word = attached[0].lstrip("_")
-    return len(word) < 2 or any(character.isdigit() for character in word) or (word.isascii() and word.isupper() and len(word) < 5)
+    after = after.lstrip("_")
+    return bool(_WORD_CHARACTER.match(after)) and not is_slip(after, 0)
 
 
 def _is_confirmed(candidate: _Candidate) -> bool:

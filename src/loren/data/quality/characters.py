@@ -100,7 +100,7 @@ def _first_difference(text: str) -> int:
 
 
 def _hidden(path: str, text: str) -> Iterator[Breach]:
-    if not _HIDDEN.search(text) or not _VISIBLE.search(text):
+    if not _HIDDEN.search(text) or not _VISIBLE.search(_HIDDEN.sub("", text)):
         return  # a text of nothing else is blank, which another rule says
     flagged = (
         {place for match in _FLAGS.finditer(text) for place in range(match.start(), match.end())}

@@ -9,7 +9,8 @@ from loren.data.quality.tables import any_of, quality_table
 
 _ENDED = re.compile(r"[.!?…:;。！？)\]}>\"'”’»`*_~|^]\s*\Z|[^\w\s,\-–—/&+=\\(\[{<“‘«]\s*\Z")
 """Ends with a mark that ends a sentence, or with a sign or emoji that is no word."""
-_ELLIPSIS = re.compile(r"(?:\.\.\.|…)\s*\Z")
+_ELLIPSIS = re.compile(r"(?<!\d)(?:\.\.\.|…)\s*\Z")
+"""Behind a digit the dots stand for more digits: 1/3 = 0,333..."""
 _EMOTICON = re.compile(r"[:;=8xX]['-]?[(\[{<c]+|<3")
 _CODE_LIKE = re.compile(r"```|=>|\);|</|\{\s*\n|^ {4,20}\S|^\t\S", re.MULTILINE)
 _LIST_LINE = re.compile(r"\s*(?:[-*+•·–]|\d{1,3}[.)]|[a-z][.)])\s")

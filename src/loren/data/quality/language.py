@@ -6,6 +6,7 @@ No model: where the signs are few the answer is "unknown", and no rule speaks.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -31,6 +32,8 @@ _MIN_WORDS = 5
 _MIN_SENTENCE = 6
 _SOME_ENGLISH, _MUCH_ENGLISH = 0.2, 0.3
 """Shares of the words of a sentence that are words of every English one."""
+_SURE_WORDS = 3
+"""With so many different ones some are enough."""
 _LONGEST = 20_000
 """Characters of a text that are read."""
 
@@ -58,10 +61,28 @@ def language_of(text: str) -> str:
     english = _english_share(words)
     bare = [word for word in words if word in _list("bare_vietnamese")]
     if english >= 0.25 and len(bare) * 4 < len(words):
-        return ENGLISH
+        return UNKNOWN if not text.isascii() and _OTHER_SCRIPT.search(text, 0, _LONGEST) else ENGLISH
     if len(bare) * 3 >= len(words) and len(set(bare)) >= 3 and english < 0.1:
         return BARE
     return UNKNOWN
+
+
+def answered_in(asked: Sequence[str], system: Sequence[str]) -> str:
+    """The language that a reply in English is meant to have, by all that was said before it; UNKNOWN where nothing says so.
+
+    A question in few words is English where some of them are, and none is Vietnamese.
+    """
+    question = asked[-1] if asked else ""
+    language = language_of(question)
+    if language == ENGLISH or is_about_language("\n".join((*system, *asked))):
+        return ENGLISH
+    if language == UNKNOWN and len(asked) > 1:
+        language = language_of("\n".join(asked))
+    if language == UNKNOWN and not has_accents(question):
+        words = _words(question)
+        english = sum(1 for word in words if word in _list("english"))
+        return ENGLISH if english > sum(1 for word in words if word in _list("bare_vietnamese")) else UNKNOWN
+    return language
 
 
 def _words(text: str) -> list[str]:
@@ -115,4 +136,7 @@ def _sentence_language(words: list[str]) -> str:
     english = _english_share(words)
     if vietnamese * 5 >= len(words) * 2 and english < _SOME_ENGLISH:
         return VIETNAMESE
-    return ENGLISH if with_letters == 0 and english >= _MUCH_ENGLISH else UNKNOWN
+    is_english = english >= _MUCH_ENGLISH or (
+        english >= _SOME_ENGLISH and len({word for word in words if word in _list("english")}) >= _SURE_WORDS
+    )
+    return ENGLISH if with_letters == 0 and is_english else UNKNOWN

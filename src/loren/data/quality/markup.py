@@ -63,11 +63,48 @@ def _html(path: str, text: str) -> Iterator[Breach]:
         return
     if word_in("markup", "about").search(text[:_MARKUP_NEAR].lower()):
         return
-    bare = _CODE.sub(lambda match: " " * len(match[0]), text)
-    found = _TAG.search(bare) or _ENTITY.search(bare)
+    found = _left_over(_CODE.sub(lambda match: " " * len(match[0]), text))
     if found:
         what = "an entity" if found[0].startswith("&") else "a tag"
         yield Breach("html", path, f"expected plain text, found {what} of HTML at character {found.start() + 1}", found.span())
+
+
+def _left_over(text: str) -> re.Match[str] | None:
+    """The first tag or entity that the text does not ask about or explain."""
+    for expression in (_TAG, _ENTITY):
+        named = -1
+        for found in expression.finditer(text):
+            start, end = found.span()
+            is_word = not text[max(0, start - 1) : start].strip(_QUOTES).strip() and not _GLUED.match(text, end)
+            is_next = named >= 0 and not _SENTENCE_END.search(text, named, start)
+            if not is_word or not (is_next or _is_spoken_of(text, start, end)):
+                return found
+            named = end
+    return None
+
+
+def _is_spoken_of(text: str, start: int, end: int) -> bool:
+    """Whether the words right before or right after a tag ask what it is, or say it."""
+    before, after = text[max(0, start - _SPOKEN) : start].lower(), text[end : end + _SPOKEN].lower()
+    return bool(_spoken_before().search(before) or _spoken_after().match(after))
+
+
+_QUOTES = "\"'“‘(«"
+_GLUED = re.compile(r"[\w<]")
+_SENTENCE_END = re.compile(r"[.!?\n]\s")
+_SPOKEN = 60
+"""So many characters around a tag may say that the text is about it."""
+
+
+@cache
+def _spoken_before() -> re.Pattern[str]:
+    section = quality_table()["markup"]
+    return re.compile(rf"(?<!\w){any_of(section['spoken_before'])}(?:\s+{any_of(section['fillers'])}){{0,3}}[\s\"'“‘(«:]*\Z")
+
+
+@cache
+def _spoken_after() -> re.Pattern[str]:
+    return re.compile(rf"[\"'”’)»]?\s+{any_of(quality_table()['markup']['spoken_after'])}(?!\w)")
 
 
 @cache

@@ -55,7 +55,7 @@ class Traits(NamedTuple):
     language: str = ""
     """Of the last reply; "" where it is not known."""
     asked_in: str = ""
-    """Of the question, where the reply is in another language than most."""
+    """The language that an English reply is meant to have, by what was asked; "" where that is not known."""
     end: str = ""
     """"ended", "open" (three dots) or "none"; "" where none is expected."""
 
@@ -259,7 +259,8 @@ def _task_wording(said: Said, task: Task) -> Iterator[Breach]:
     prompt = "\n".join(text for _, text in said.asked)
     if task.wording.file.numbers.units:
         system = "\n".join(text for _, text in said.system)
-        changing = [entity for entity in invented(reply, f"{prompt}\n{system}", task) if entity.kind != "number"]
+        # An address of mail is personal data, and told as such.
+        changing = [e for e in invented(reply, f"{prompt}\n{system}", task) if e.kind != "number" and "@" not in e.value]
         for found in count_kinds(changing) if changing else ():
             yield Breach("changing-fact", path, f"expected what the question holds, found a reply that {found}")
     faults = [*statement_faults(reply, prompt, task), *voice_faults(reply, task), *length_faults(reply, task)]
@@ -277,7 +278,8 @@ def _traits(said: Said, characters: int, *, has_phrases: bool) -> Traits:
     asked_in = ""
     if has_phrases or not language.has_accents(reply):
         spoken = language.language_of(reply)
-        asked_in = language.language_of(said.question) if spoken != language.VIETNAMESE else ""
+        if spoken == language.ENGLISH:
+            asked_in = language.answered_in([text for _, text in said.asked], [text for _, text in said.system])
     refuses = has_phrases and phrases("refusal").found_in(reply[:_LONGEST])
     digest = _digest(reply) if reply.count(" ") >= _MIN_SAME_WORDS - 1 else 0
     return Traits(characters, digest, _digest(said.question), refuses, spoken, asked_in, _end(reply))

@@ -19,6 +19,8 @@ MAX_LINES = 100
 """Lines of one kind that a rule over the file names."""
 MIN_ROWS = 20
 """In a smaller file shares say little."""
+MIN_LENGTHS = 10
+"""So many rows have a usual length."""
 
 SAME_REPLY_SHARE, SAME_REPLY_ROWS = 0.10, 5
 REFUSAL_SHARE, REFUSAL_ROWS = 0.20, 5
@@ -209,7 +211,7 @@ class Lengths:
 
     def breaches(self) -> Iterator[tuple[int, Breach]]:
         """The exceptions by line; where they are many, such lengths are the file's habit."""
-        if self._rows < MIN_ROWS:
+        if self._rows < MIN_LENGTHS:
             return
         median = 2 ** ((self._quantile(0.5) + 0.5) / _BUCKETS)
         spread = (self._quantile(0.9) - self._quantile(0.1)) / _BUCKETS
