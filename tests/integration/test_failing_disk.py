@@ -190,3 +190,15 @@ def test_the_command_line_when_others_fill_the_disk(tiny_base: Path, tmp_path: P
     (small_disk.path / "filler").unlink()
     done = loren("train", "run.toml", "--set", "train.max_steps=400", "--set", "train.save_steps=10", "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_check_whose_temporary_disk_is_full_names_the_folder(tmp_path: Path, small_disk: SmallDisk) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n" * 60_000, encoding="utf-8")  # more issues than are held in memory
+    command = [sys.executable, "-m", "loren", "check", str(path)]
+    environment = {**os.environ, "TMPDIR": str(small_disk.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == StorageError.exit_code
+    assert f"{small_disk.path}: could not write a temporary file there: No space left on device" in done.stderr
+    assert "TMPDIR" in done.stderr
+    assert "Traceback" not in done.stderr

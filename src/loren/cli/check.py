@@ -42,7 +42,7 @@ ReportFormat: TypeAlias = Literal["text", "json", "sarif", "junit"]
     "croissant_file",
     type=click.Path(path_type=Path),
     metavar="OUT",
-    help="Describe a clean dataset in OUT as Croissant JSON-LD; implies --release.",
+    help="Describe a clean dataset, JSONL of messages, in OUT as Croissant JSON-LD; implies --release.",
 )
 @click.option(
     "--against",
@@ -115,7 +115,7 @@ def command(
     if len(files) > 1:
         _check_each(files, output_format, croissant_file)
         return
-    file = _given(files, show_row, config)
+    file = _given(files, show_row, config, croissant_file)
     task = _load_task(task_folder)
     from loren.data.judge import usual_processes
 
@@ -131,6 +131,10 @@ def command(
         "processes": 1 if recognizers else processes or usual_processes(file),
     }
     report = _check(file, task, options)
+    if croissant_file is not None:
+        from loren.data.outputs.croissant import refuse_for_croissant
+
+        refuse_for_croissant(report, file)
     if config is not None and not report.errors:
         _add_tokens(report, (file, task, config), options, show_row)
     if croissant_file is not None and not report.errors:
@@ -154,7 +158,7 @@ def _answered(explain: str | None, language: Language | None, print_schema: bool
     return print_schema
 
 
-def _given(files: tuple[Path, ...], show_row: int | None, config: Path | None) -> Path:
+def _given(files: tuple[Path, ...], show_row: int | None, config: Path | None, croissant_file: Path | None) -> Path:
     """The one file, where the options fit together.
 
     Raises:
@@ -165,6 +169,8 @@ def _given(files: tuple[Path, ...], show_row: int | None, config: Path | None) -
         raise click.UsageError("--show-row needs --tokens CONFIG, which says how rows are rendered")
     if config is not None and str(file) == "-":
         raise click.UsageError("--tokens needs a FILE, which is read again; found the standard input")
+    if croissant_file is not None and (str(file) == "-" or (file.exists() and not file.is_file())):
+        raise click.UsageError("--croissant needs a FILE, whose name and size it states; found the standard input or a pipe")
     return file
 
 

@@ -59,7 +59,8 @@ def command(file: Path, to: str, out: Path | None, format_in: str | None, output
 def _ledger(result: Conversion) -> list[str]:
     """What was read, what was written, and what a reader of the new file would not see otherwise."""
     counted = f"{result.rows_in} row(s) in, {result.rows_out} out"
-    lines = [f"read as {result.read_as.title}: {counted}, sha256 of the file {result.sha256[:12]}"]
+    read = f"read as {result.read_as.title}" if result.read_as else "not read"
+    lines = [f"{read}: {counted}, sha256 of the file {result.sha256[:12]}"]
     if result.blank_lines:
         lines.append(f"  {result.blank_lines} blank line(s) skipped")
     if result.kept:
@@ -70,7 +71,7 @@ def _ledger(result: Conversion) -> list[str]:
 def _refusal(result: Conversion, out: Path | None) -> list[str]:
     """The places of rows that could not be converted, errors of one kind together."""
     lines = [f"{len(result.issues)} problem(s): {'nothing was written' if out else 'these rows were left out'}"]
-    unit = result.read_as.unit
+    unit = result.read_as.unit if result.read_as else "line"
     for issue in (issue for first in result.issues.first.values() for issue in first):
         place = " ".join(part for part in (f"{unit} {issue.line}" if issue.line else "file", issue.path) if part)
         lines.append(f"  {place}: {issue.message}  [{issue.rule}]")

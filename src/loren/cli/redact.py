@@ -20,6 +20,7 @@ from loren.cli.output import Format, finish, format_option
 def command(file: Path, out: Path, ledger: Path | None, task_folder: Path | None, errors_only: bool, output_format: Format) -> None:
     """Replace personal data and secrets by placeholders.
 
+    FILE is JSONL of messages; `loren convert` makes such a file of any other format that is read.
     In each conversation a value has one placeholder, such as <PHONE_1>, wherever it stands, also inside of JSON targets; ids under
     `situation`, `customer` and `conversation` have one in the whole file. Rows that hold nothing stay as they are, byte by byte.
     What can't be redacted (a key of an object, a value that the task's schema forbids to change, a line that is no JSON) is listed,

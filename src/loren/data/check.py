@@ -19,7 +19,7 @@ from loren.data.rules import Scope, all_rules, issue
 from loren.data.similar.duplicates import COPIES_LIMIT, Duplicates, Reread
 from loren.data.survey import RowCount, Survey
 from loren.data.text_checks import TextCheck
-from loren.errors import ConfigError
+from loren.errors import ConfigError, LorenError
 
 if TYPE_CHECKING:
     from loren.data.similar.golden import GoldenIndex
@@ -68,6 +68,7 @@ def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOpti
     Raises:
         ConfigError: there is no such file, or it can't be read; or the task raises a rule that does not exist.
         PrerequisiteError: one of several processes died.
+        StorageError: the temporary disk refused.
     """
     # A file name may hold bytes that are no UTF-8; the report must not.
     report = CheckReport(file=str(path).encode("utf-8", "backslashreplace").decode())
@@ -76,14 +77,17 @@ def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOpti
     labels = LabelCount(task)
     limit = options.get("copies_limit")
     duplicates = Duplicates(_reread(path, options.get("format_in")), limit=COPIES_LIMIT if limit is None else limit)
-    surveys: tuple[Survey, ...] = (RowCount(minimum_rows), labels, duplicates, *quality_surveys(task), ApprovalUse(approvals))
+    counts: tuple[Survey, ...] = (RowCount(minimum_rows), labels, ApprovalUse(approvals))
+    surveys = (*counts, duplicates, *quality_surveys(task))
     report.approvals_sha256 = approvals.sha256 if approvals else ""
     report.raised = tuple(sorted(all_rules()[name].id for name in contract.raised))
     report.scopes = _scopes(task, options)
-    _judge_lines(report, path, contract, surveys, options)
+    is_whole = _judge_lines(report, path, contract, surveys, options)
     report.labels = labels.to_json()
     if minimum_rows > 0:
         for survey in surveys:
+            if survey in counts and not is_whole:
+                continue  # what it misses may stand in the part that could not be read
             for line_number, breach in survey.breaches():
                 report.issues.append(issue(breach, line_number, contract.raised))
         report.duplicates = duplicates.to_json()
@@ -92,7 +96,13 @@ def check_file(path: Path, task: Task | None = None, **options: Unpack[CheckOpti
     return report
 
 
-def _judge_lines(report: CheckReport, path: Path, contract: Contract, surveys: Sequence[Survey], options: CheckOptions) -> None:
+def _judge_lines(report: CheckReport, path: Path, contract: Contract, surveys: Sequence[Survey], options: CheckOptions) -> bool:
+    """Judge every line; returns whether the file could be read to its end.
+
+    Raises:
+        ConfigError: there is no such file, or it can't be read.
+        LorenError: as it is raised inside.
+    """
     on_row = options.get("on_row")
     try:
         with open_source(path, options.get("format_in"), on_read=options.get("on_read")) as source:
@@ -108,10 +118,13 @@ def _judge_lines(report: CheckReport, path: Path, contract: Contract, surveys: S
             if source.end is not None:
                 number, breach = source.end
                 report.issues.append(issue(breach, number, contract.raised))
+            return source.end is None
+    except LorenError:
+        raise  # some are OSErrors too, and say more
     except OSError as error:
         raise ConfigError(
-            f"{path}: expected a JSONL file, found {error.strerror or 'an unreadable one'}",
-            hint="give the path of a file with one JSON object a line",
+            f"{path}: expected a file of rows, found {error.strerror or 'an unreadable one'}",
+            hint="give the path of a file of rows; docs/concepts/data-formats.md lists what is read",
         ) from error
 
 

@@ -23,16 +23,17 @@ import xxhash
 
 from loren.data.conversation import Conversation, read_conversation
 from loren.data.formats.source import open_source
+from loren.data.formats.translate import Translated
 from loren.data.label_count import shown_label
 from loren.data.reader import Line
 from loren.data.report import IssueLog
-from loren.data.rules import Breaches, issue
+from loren.data.rules import Breaches, all_rules, issue
 from loren.data.similar.forms import Digests, batches, read_forms, target_digest
 from loren.data.similar.pairs import Collection, Near
 from loren.data.similar.question import asked_in, question_of
 from loren.data.similar.shingles import Places, Sets, joined, mixed, read_sets, without
 from loren.data.target import read_target
-from loren.errors import ConfigError
+from loren.errors import ConfigError, LorenError
 
 if TYPE_CHECKING:
     from loren.data.similar.golden import GoldenIndex
@@ -193,17 +194,19 @@ class _Side:
         try:
             with open_source(self.path) as source:
                 for line in source.lines:
-                    row = self._row(line, source.row(line))
+                    row = self._row(line, source.translated(line))
                     numbers.extend(row)
                     unreadable += row[_COLUMNS.index("question")] == 0
                 sha256, end = source.sha256, source.end
+        except LorenError:
+            raise  # some are OSErrors too, and say more
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: expected a file of conversations, found {error.strerror or 'an unreadable one'}",
                 hint="loren diff OLD NEW compares two versions of a training file",
             ) from error
         if end is not None:
-            raise ConfigError(f"{self.path}: {end[1].message}", hint="the file could not be read to its end")
+            raise ConfigError(f"{self.path}: {end[1].message}", hint=all_rules()[end[1].rule].hint)
         table = np.frombuffer(numbers, np.uint64).reshape(-1, len(_COLUMNS))
         self.records = dict(zip(_COLUMNS, table.T.copy(), strict=True))
         name = str(self.path).encode("utf-8", "backslashreplace").decode()
@@ -223,8 +226,9 @@ class _Side:
                     break
         return found
 
-    def _row(self, line: Line, value: Mapping[str, Any]) -> tuple[int, ...]:
+    def _row(self, line: Line, translated: Translated) -> tuple[int, ...]:
         """One record, in the order of the columns; 0 stands for what a row does not have."""
+        value = translated.row or {}
         conversation = _conversation(value)
         if conversation.target is None:
             return line.number, xxhash.xxh3_64_intdigest(line.data or b""), 0, 0, 0, 0, 0
@@ -232,7 +236,7 @@ class _Side:
         if self.golden is not None:
             asked = asked_in((turn.place, turn) for turn in conversation.turns)
             for breach in self.golden.leaks(asked, conversation.groups):
-                self.leaks.append(issue(breach, line.number))
+                self.leaks.append(issue(breach._replace(path=translated.place(breach.path)), line.number))
         return (
             line.number,
             xxhash.xxh3_64_intdigest(msgspec.json.encode(value, order="deterministic")),

@@ -171,11 +171,8 @@ def _judge_portion(portion: Block | list[Line]) -> _Judged:
     contract, with_rows, max_line_bytes = _setup[0]
     numbers: list[int] = []
     verdicts: list[Verdict] = []
-    blank_lines = 0
-    for line in lines_in(portion, max_line_bytes=max_line_bytes) if isinstance(portion, Block) else portion:
-        if line.data is not None and not line.data.strip():
-            blank_lines += 1
-            continue
+    lines, blank_lines = lines_in(portion, max_line_bytes=max_line_bytes) if isinstance(portion, Block) else (portion, 0)
+    for line in lines:
         numbers.append(line.number)
         verdicts.append(contract.check(line, with_row=with_rows))
     breaches = {place: verdict.breaches for place, verdict in enumerate(verdicts) if verdict.breaches}

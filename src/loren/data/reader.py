@@ -65,11 +65,9 @@ class LineReader:
     def __iter__(self) -> Iterator[Line]:
         """Yield every line that is not blank."""
         for block in self.blocks():
-            for line in lines_in(block, max_line_bytes=self.max_line_bytes):
-                if line.data is None or line.data.strip():
-                    yield line
-                else:
-                    self.blank_lines += 1
+            lines, blank_lines = lines_in(block, max_line_bytes=self.max_line_bytes)
+            self.blank_lines += blank_lines
+            yield from lines
 
     def blocks(self) -> Iterator[Block]:
         """Yield the stream in blocks of whole lines, about as large as a chunk (or the longest line)."""
@@ -105,23 +103,34 @@ class LineReader:
         return chunk
 
 
-def lines_in(block: Block, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
-    """Yield the lines of a block, the blank ones too."""
+def lines_in(block: Block, *, max_line_bytes: int = MAX_LINE_BYTES) -> tuple[list[Line], int]:
+    """The lines of a block that are not blank, and the number of those that are."""
     if block.data is None:
-        yield Line(block.number, None)
-        return
+        return [Line(block.number, None)], 0
+    if len(block.data) <= max_line_bytes and block.data.isspace():
+        return [], block.data.count(b"\n") + (not block.data.endswith(b"\n"))
     pieces = block.data.split(b"\n")
     if not pieces[-1]:
         pieces.pop()
+    lines: list[Line] = []
     for number, piece in enumerate(pieces, start=block.number):
+        if not piece or (piece.isspace() and len(piece) <= max_line_bytes):
+            continue
         data = piece[:-1] if piece.endswith(b"\r") else piece
-        yield Line(number, data if len(data) <= max_line_bytes else None)
+        if len(data) > max_line_bytes:
+            lines.append(Line(number, None))
+        elif not data.isspace():
+            lines.append(Line(number, data))
+    return lines, len(pieces) - len(lines)
 
 
 def _parts(block: Block) -> Iterator[Block]:
-    """The block, in parts of at most ``MAX_BLOCK_LINES`` lines: what is found in a block is held together."""
+    """The block, in parts of at most ``MAX_BLOCK_LINES`` lines: what is found in a block is held together.
+
+    A block of blank lines, in which nothing can be found, stays whole: a small archive may hold millions of them.
+    """
     data = block.data
-    if data and data.count(b"\n") <= MAX_BLOCK_LINES:
+    if data and (data.count(b"\n") <= MAX_BLOCK_LINES or data.isspace()):
         yield block
     elif data:
         lines = data.removesuffix(b"\n").split(b"\n")

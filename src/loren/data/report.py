@@ -6,8 +6,6 @@ Issues hold no text of a row, so neither does the temporary file.
 from __future__ import annotations
 
 import json
-import tempfile
-import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 
 from loren.data.rules import Issue, Scope, Severity, find_rule
+from loren.data.temporary import TemporaryFile
 
 if TYPE_CHECKING:
     from loren.data.formats.source import Format
@@ -32,10 +31,8 @@ class IssueLog:
     """Issues in the order in which they were found: written once, read any number of times."""
 
     def __init__(self) -> None:
-        # Binary, so that reading can go on where it left off. Unnamed: nothing is left behind, whatever happens.
-        self._spool = tempfile.SpooledTemporaryFile(max_size=_HELD_BYTES, mode="w+b")  # noqa: SIM115 - closed by finalize
+        self._spool = TemporaryFile(_HELD_BYTES)
         self._is_at_end = True
-        weakref.finalize(self, self._spool.close)
         self.counts: dict[str, int] = {}
         """Rule id -> number of issues."""
         self.first: dict[str, list[Issue]] = {}
@@ -46,7 +43,11 @@ class IssueLog:
         self.warnings = 0
 
     def append(self, issue: Issue) -> None:
-        """Add an issue at the end."""
+        """Add an issue at the end.
+
+        Raises:
+            StorageError: the temporary disk refused.
+        """
         if not self._is_at_end:
             self._spool.seek(0, 2)
             self._is_at_end = True
@@ -100,7 +101,7 @@ class CheckReport:
     """Lines that are not blank."""
     blank_lines: int = 0
     read_as: Format | None = None
-    """What the file is."""
+    """What the file is; None for one that is not read at all."""
     object_targets: int = 0
     """Targets that were objects and were taken as their canonical JSON text."""
     labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, dict[str, int]])

@@ -131,7 +131,7 @@ def split_rows(rows: Sequence[Row], *, eval_ratio: float, test_ratio: float, see
         train += groups[evaluated : len(groups) - tested]
         test += groups[len(groups) - tested :]
         strata.append(Stratum(label, len(groups), evaluated, tested))
-    _refuse_empty(eval_ratio, test_ratio, validation, test)
+    _refuse_empty(rows, strata, eval_ratio, test_ratio)
     ids = {row.line: group.id for groups in by_label.values() for group in groups for row in group.rows}
     return Split(_by_line(train), _by_line(validation), _by_line(test), seed, eval_ratio, test_ratio, strata, ids)
 
@@ -196,20 +196,37 @@ def _wanted(share: Fraction, groups: int) -> int:
     return max(1, int(share * groups + Fraction(1, 2))) if share > 0 else 0
 
 
-def _refuse_empty(eval_ratio: float, test_ratio: float, validation: Sequence[Group], test: Sequence[Group]) -> None:
+def _refuse_empty(rows: Sequence[Row], strata: Sequence[Stratum], eval_ratio: float, test_ratio: float) -> None:
+    """A part that is asked for holds a group at least.
+
+    Raises:
+        DataContractError: one would be empty; says why the rows are so few groups.
+    """
+    groups = sum(stratum.groups for stratum in strata)
+    found = f"found {groups} group(s) under {len(strata)} label(s)"
+    if groups == 1 and len(rows) > 1:
+        found = f"found that all {len(rows)} rows are one, {_tie(rows)}"
     problems: list[Problem] = []
-    if eval_ratio > 0 and not validation:
-        problems.append(
-            Problem("data.eval_ratio", "expected a label with at least two groups, found none: validation would be empty")
-        )
-    if test_ratio > 0 and not test:
-        problems.append(Problem("data.test_ratio", "expected a label with at least three groups, found none: test would be empty"))
+    if eval_ratio > 0 and not any(stratum.validation for stratum in strata):
+        expected = "expected a label with at least two groups of rows"
+        problems.append(Problem("data.eval_ratio", f"{expected}, {found}: validation would be empty"))
+    if test_ratio > 0 and not any(stratum.test for stratum in strata):
+        expected = "expected a label with at least three groups of rows"
+        problems.append(Problem("data.test_ratio", f"{expected}, {found}: test would be empty"))
     if problems:
         raise DataContractError(
             "the rows can't be split",
             problems=problems,
-            hint="rows with an equal situation, customer or conversation stay together; add rows of other situations",
+            hint="copies of a question, and rows with an equal situation, customer or conversation, stay together: "
+            "add rows that ask other things in other words; `loren check FILE` names the copies",
         )
+
+
+def _tie(rows: Sequence[Row]) -> str:
+    """What may tie all rows together."""
+    if any(row.groups for row in rows):
+        return "by equal ids (situation, customer, conversation) or as copies of each other"
+    return "as copies of each other (one question in nearly the same words, or with other digits or diacritics)"
 
 
 def _by_line(groups: Iterable[Group]) -> list[Row]:

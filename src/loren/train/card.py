@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from importlib import resources
 from typing import Any
 
@@ -36,6 +38,8 @@ def model_card(metadata: dict[str, Json]) -> str:
     if values["language"]:
         front["language"] = [values["language"]]
     template = resources.files("loren.train").joinpath("card.md.jinja").read_text(encoding="utf-8")
+    facts: dict[str, Any] = values["dataset"] or {}
+    dataset: dict[str, str] | None = facts.get("card")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     return environment.from_string(template).render(
         front_matter=yaml.safe_dump(front, sort_keys=True, allow_unicode=True),
@@ -44,5 +48,16 @@ def model_card(metadata: dict[str, Json]) -> str:
         note=values["note"],
         base=base,
         m=values,
+        dataset={name: _cell(dataset[name]) for name in ("name", "owner", "license", "source")} if dataset else None,
         targets=", ".join(values["lora"]["target_modules"]) if is_adapter else "",
     )
+
+
+_SHOWN_CHARACTERS = 500
+
+
+def _cell(text: str) -> str:
+    """A text of DATASET.toml in one cell of a Markdown table: on one line, and with nothing in it that is a mark or a tag."""
+    line = " ".join(text.split())
+    line = line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}…"
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", html.escape(line, quote=False))

@@ -223,7 +223,7 @@ def test_wrong_calls_are_usage_errors(tmp_path: Path) -> None:
     assert run().returncode == 2
     missing = run(tmp_path / "none.jsonl")
     assert missing.returncode == 2
-    assert "expected a JSONL file" in missing.stderr
+    assert "expected a file of rows" in missing.stderr
     assert "Traceback" not in missing.stderr
 
 

@@ -199,7 +199,7 @@ def test_personal_data_is_found_in_messages_with_other_faults_and_in_every_turn(
 
 def test_no_file(tmp_path: Path) -> None:
     for path in (tmp_path / "none.jsonl", tmp_path):
-        with pytest.raises(ConfigError, match="expected a JSONL file"):
+        with pytest.raises(ConfigError, match="expected a file of rows"):
             check_file(path)
 
 

@@ -138,7 +138,8 @@ def test_ids_never_change_their_meaning() -> None:
         "D801": "dataset-card-missing", "D802": "dataset-card-unreadable", "D803": "dataset-card-incomplete",
         "D804": "dataset-card-unknown-key", "D805": "dataset-card-value", "D806": "dataset-changed",
         "D901": "too-few-rows", "D902": "label-too-rare",
-        "D911": "archive-unreadable", "D912": "table-unreadable", "D913": "table-row",
+        "D911": "archive-unreadable", "D912": "table-unreadable", "D913": "table-row", "D914": "format-unsupported",
+        "D915": "line-ends",
     }.items()  # fmt: skip
 
 

@@ -178,6 +178,19 @@ def test_a_part_that_would_be_empty_is_an_error() -> None:
     assert len(split_rows(same, eval_ratio=0.0, test_ratio=0.0, seed=1).train) == 10
 
 
+def test_rows_of_one_template_are_said_to_be_copies() -> None:
+    template = [row(n, f"Where is my parcel with the number {n}?") for n in range(1, 13)]
+    with pytest.raises(DataContractError, match="all 12 rows are one, as copies of each other") as caught:
+        split_rows(template, eval_ratio=0.1, test_ratio=0.0, seed=1)
+    assert "validation would be empty" in caught.value.problems[0].message
+    assert "names the copies" in caught.value.hint
+    tied = [row(n, f"Question {n}", situation="one") for n in range(1, 11)]
+    with pytest.raises(DataContractError, match="by equal ids"):
+        split_rows(tied, eval_ratio=0.1, test_ratio=0.0, seed=1)
+    with pytest.raises(DataContractError, match=r"found 2 group\(s\) under 2 label\(s\): validation would be empty"):
+        split_rows(rows(2, labels="xy"), eval_ratio=0.1, test_ratio=0.0, seed=1)
+
+
 @pytest.mark.parametrize("ratios", [(-0.1, 0.0), (0.5, 0.5), (1.0, 0.0)])
 def test_ratios_are_shares(ratios: tuple[float, float]) -> None:
     with pytest.raises(ConfigError):

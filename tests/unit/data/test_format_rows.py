@@ -224,7 +224,7 @@ def test_a_target_in_another_format_is_judged_inside(tmp_path: Path) -> None:
         ([{"conversations": [HUMAN, GPT]}, *[{"messages": [USER, REPLY]}] * 2], "messages"),  # most rows say
         ([{"messages": [USER, REPLY]}, {"conversations": [HUMAN, GPT]}], "messages"),
         ([{}, {"id": 1}, {"conversations": [HUMAN, GPT]}], "ShareGPT"),
-        ([{"text": "Hello."}], "messages"),
+        ([{"id": 1}], "messages"),
         ([], "messages"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from loren.data.formats.shapes import INPUTS, OUTPUTS
@@ -10,11 +10,11 @@ from loren.data.formats.translate import Draft, Translated
 from loren.task.strict_json import json_type
 
 
-def translate_alpaca(row: dict[str, Any]) -> Translated:
+def translate_alpaca(row: dict[str, Any], columns: Collection[str] = ()) -> Translated:
     """An Alpaca row as a row of ``messages``: system, the turns of history, instruction with input below it, output."""
     extra = next((name for name in INPUTS if name in row), "input")
-    reply = next((name for name in OUTPUTS if name in row), "output")
-    draft = Draft(row, "")
+    reply = next((name for names in (row, columns) for name in OUTPUTS if name in names), "output")
+    draft = Draft(row, "", columns)
     draft.say_system("system")
     _history(draft, row.get("history"))
     if "instruction" in row:
@@ -24,7 +24,7 @@ def translate_alpaca(row: dict[str, Any]) -> Translated:
     if reply in row:
         draft.say("assistant", row[reply], f"/{reply}")
     else:
-        draft.missing("output")
+        draft.missing(reply)
     return draft.finish({"instruction", extra, reply, "system", "history"})
 
 

@@ -33,7 +33,8 @@ _MAX_NAMES = 200
 class Conversion:
     """What became of a file. Holds no text of a row."""
 
-    read_as: Format
+    read_as: Format | None
+    """What the file is; None for one that is not read at all."""
     sha256: str = ""
     """Of the bytes of the file that was read."""
     rows_in: int = 0
@@ -49,7 +50,7 @@ class Conversion:
     def to_json(self) -> dict[str, Any]:
         """The ledger as JSON, with every issue."""
         return {
-            "read_as": self.read_as.to_json(),
+            "read_as": self.read_as.to_json() if self.read_as else None,
             "sha256": self.sha256,
             "rows_in": self.rows_in,
             "rows_out": self.rows_out,

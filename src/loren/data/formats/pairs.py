@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, cast
 
 from loren.data.formats.translate import Draft, Translated
 from loren.task.strict_json import json_type
 
 
-def translate_pair(row: dict[str, Any], fields: tuple[str, str]) -> Translated:
+def translate_pair(row: dict[str, Any], fields: tuple[str, str], columns: Collection[str] = ()) -> Translated:
     """A row with a question and a reply in ``fields`` as a row of ``messages``; both texts stay exactly as they are."""
-    draft = Draft(row, "")
+    draft = Draft(row, "", columns)
     own = {*fields}
     if isinstance(row.get("system"), str | None) and "system" not in fields:
         own.add("system")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, cast
 
 from loren.data.formats.shapes import TURN_LISTS
@@ -29,13 +30,14 @@ _VALUES = ("value", "content")
 _OWN = (*TURN_LISTS, "messages")
 
 
-def translate_sharegpt(row: dict[str, Any]) -> Translated:
+def translate_sharegpt(row: dict[str, Any], columns: Collection[str] = ()) -> Translated:
     """A ShareGPT row as a row of ``messages``; keys of a turn that are not known stay on its message."""
     name = next((name for name in _OWN if isinstance(row.get(name), list)), next((name for name in _OWN if name in row), ""))
-    draft = Draft(row, f"/{name}" if name else "")
+    draft = Draft(row, f"/{name}" if name else "", columns)
     own = {name, "system"}
     if not name:
-        draft.refuse("messages-missing", "", "expected the key 'conversations', found none")
+        wanted = next((name for name in _OWN if name in columns), "conversations")
+        draft.refuse("messages-missing", "", draft.absent(wanted))
     elif is_turn_list(draft, row[name], f"/{name}"):
         draft.say_system("system")
         for index, turn in enumerate(cast("list[object]", row[name])):

@@ -9,7 +9,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,16 +17,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TypeAlias, cast
 
+from loren.data.conversation import ROW_KEYS
 from loren.data.decode import decode_line
 from loren.data.formats.alpaca import translate_alpaca
 from loren.data.formats.array import ArrayReader
 from loren.data.formats.containers import HEAD_BYTES, Compression, DigestedFile, Unpacked, compression_of
 from loren.data.formats.openai import translate_openai
 from loren.data.formats.pairs import translate_pair
+from loren.data.formats.refusals import NoRows, refused_bytes, refused_fields, refused_line_ends
 from loren.data.formats.shapes import FIELD_NAMES, MESSAGES, PAIRS, Shape, common_shape, parse_shape, shape_of, shape_of_names
 from loren.data.formats.sharegpt import translate_sharegpt
 from loren.data.formats.tables import CsvReader, ParquetReader
-from loren.data.formats.translate import Translate
+from loren.data.formats.translate import Translate, Translated
 from loren.data.reader import Line, LineReader
 from loren.data.rules import Breach
 from loren.errors import ConfigError
@@ -42,6 +44,7 @@ _BOM = b"\xef\xbb\xbf"
 _PARQUET = b"PAR1"
 _DELIMITERS = ",;\t|"
 _HEAD_ROWS = 100
+_LINE_END = re.compile(rb"[\r\n]")
 _FIRST_KEY = re.compile(rb'\s*\{\s*"([A-Za-z_]{1,32})"')
 
 
@@ -82,20 +85,24 @@ class Format:
 class Source:
     """An open file. Its figures are complete when its lines were read."""
 
-    def __init__(self, format_: Format, reader: Reader, digest: Callable[[], str], unpacked: Unpacked | None = None) -> None:
+    def __init__(self, format_: Format | None, reader: Reader, digest: Callable[[], str], unpacked: Unpacked | None = None) -> None:
         self.format = format_
+        """What the file is; None for one that is not read."""
         self.lines: Reader = reader
-        self.translate = translator(format_.shape)
+        columns = reader.columns if isinstance(reader, CsvReader | ParquetReader) else ()
+        self.translate = translator(format_.shape, columns) if format_ else None
         """From a decoded row to a row of ``messages``; None where rows are that already."""
         self._digest = digest
         self._unpacked = unpacked
 
     def row(self, line: Line) -> dict[str, Any]:
         """The row of ``messages`` at a line; empty where there is none."""
+        return self.translated(line).row or {}
+
+    def translated(self, line: Line) -> Translated:
+        """The row of ``messages`` at a line, if there is one, with the places of the file's own fields."""
         value = decode_line(line.data).value if line.data is not None else None
-        if value is not None and self.translate is not None:
-            value = self.translate(value).row
-        return value or {}
+        return Translated(value) if value is None or self.translate is None else self.translate(value)
 
     @property
     def sha256(self) -> str:
@@ -138,11 +145,15 @@ def open_source(path: Path, format_in: str | None = None, *, on_read: Callable[[
         yield _open(stream, path.name.lower(), named, on_read, is_pipe=not stream.seekable())
 
 
-def translator(shape: Shape) -> Translate | None:
-    """What turns rows of a format into rows of ``messages``; picklable."""
+def translator(shape: Shape, columns: Collection[str] = ()) -> Translate | None:
+    """What turns rows of a format, of a table with these columns, into rows of ``messages``; picklable."""
+    columns = frozenset(columns)
     if shape.rows == "prompt-completion":
-        return partial(translate_pair, fields=shape.fields)
-    return {"sharegpt": translate_sharegpt, "alpaca": translate_alpaca, "openai": translate_openai}.get(shape.rows)
+        return partial(translate_pair, fields=shape.fields, columns=columns)
+    if shape.rows == "openai":
+        return translate_openai
+    translate = {"sharegpt": translate_sharegpt, "alpaca": translate_alpaca}.get(shape.rows)
+    return partial(translate, columns=columns) if translate else None
 
 
 def _open(stream: BinaryIO, name: str, named: Shape | None, on_read: Callable[[int], None] | None, *, is_pipe: bool) -> Source:
@@ -163,20 +174,22 @@ def _open(stream: BinaryIO, name: str, named: Shape | None, on_read: Callable[[i
                 hint="save it, or unpack it, and give the path of the file",
             )
         return _parquet(stream, named)
-    if delimiter := _delimiter(head, name, named):
-        table = CsvReader(content, delimiter)
-        shape = named or shape_of_names(set(table.columns)) or MESSAGES
-        return Source(Format(shape, "csv", compression), table, packed.digest_of_all, unpacked)
-    if is_list := _is_list_of_rows(head, named):
-        rows: Reader = ArrayReader(content)
-    elif is_pipe or compression:
-        rows = LineReader(content)
-    else:  # at full speed
+    delimiter = _delimiter(head, name, named)
+    fault = refused_bytes(head) or refused_line_ends(head, is_table=delimiter is not None)
+    if fault is not None:
+        return Source(None, NoRows(fault), packed.digest_of_all, unpacked)
+    if delimiter is not None:
+        return _table(CsvReader(content, delimiter), named, "csv", packed.digest_of_all, compression, unpacked)
+    is_list = _is_list_of_rows(head, named)
+    shape, fault = (named, None) if named else _shape_of_rows(head, is_list=is_list)
+    if fault is not None:
+        return Source(None, NoRows(fault), packed.digest_of_all, unpacked)
+    format_ = Format(shape or MESSAGES, "json" if is_list else "jsonl", compression)
+    if not is_list and not is_pipe and not compression:  # at full speed
         stream.seek(0)
         lines = LineReader(stream, on_read=on_read)
-        return Source(Format(named or _shape_of_lines(head)), lines, lambda: lines.sha256)
-    shape = named or (common_shape(_items(head)) if is_list else _shape_of_lines(head)) or MESSAGES
-    return Source(Format(shape, "json" if is_list else "jsonl", compression), rows, packed.digest_of_all, unpacked)
+        return Source(format_, lines, lambda: lines.sha256)
+    return Source(format_, ArrayReader(content) if is_list else LineReader(content), packed.digest_of_all, unpacked)
 
 
 def _parquet(stream: BinaryIO, named: Shape | None) -> Source:
@@ -184,9 +197,24 @@ def _parquet(stream: BinaryIO, named: Shape | None) -> Source:
         stream.seek(0)
         return DigestedFile(stream).digest_of_all()
 
-    table = ParquetReader(Path(str(stream.name)))  # it opens the file for itself
-    shape = named or shape_of_names(set(table.columns)) or MESSAGES
-    return Source(Format(shape, "parquet"), table, digest)
+    return _table(ParquetReader(Path(str(stream.name))), named, "parquet", digest)  # it opens the file for itself
+
+
+def _table(
+    table: CsvReader | ParquetReader,
+    named: Shape | None,
+    file: FileFormat,
+    digest: Callable[[], str],
+    compression: Compression | None = None,
+    unpacked: Unpacked | None = None,
+) -> Source:
+    shape = named or shape_of_names(set(table.columns))
+    if named is None and table.end is None and table.columns and (fault := refused_fields([table.columns], shape)):
+        return Source(None, NoRows(fault), digest, unpacked)
+    shape = shape or MESSAGES
+    if shape.rows in {"messages", "openai"} and "messages" in table.columns:
+        table.needed = "messages"
+    return Source(Format(shape, file, compression), table, digest, unpacked)
 
 
 def _delimiter(head: bytes, name: str, named: Shape | None) -> str | None:
@@ -194,7 +222,7 @@ def _delimiter(head: bytes, name: str, named: Shape | None) -> str | None:
     is_named = name.endswith((".csv", ".tsv"))
     if head.lstrip().startswith((b"{", b"[")):
         return None
-    first = head.lstrip().split(b"\n", 1)[0].decode("utf-8", "replace").strip()
+    first = _LINE_END.split(head.lstrip(), maxsplit=1)[0].decode("utf-8", "replace").strip()
     headers = {mark: {cell.strip().strip('"') for cell in first.split(mark)} for mark in _DELIMITERS}
     for mark, cells in headers.items():
         wanted = {*named.fields} if named and named.fields != PAIRS[0] else None
@@ -226,7 +254,10 @@ def _is_list_of_rows(head: bytes, named: Shape | None) -> bool:
     row, rest = cast("dict[str, Any]", first), text[end:].lstrip(SPACE)
     if not (rest.startswith(",") or rest.rstrip(SPACE) == "]" or (is_cut and not rest)):
         return False
-    return shape_of(row) is not None or (named is not None and not {"role", "from"} & row.keys())
+    if shape_of(row) is not None:
+        return True
+    # Rows of an unknown format are a list of rows too, which is then refused as one; messages are none.
+    return not {"role", "from"} & row.keys() and (named is not None or not ROW_KEYS.issuperset(row))
 
 
 def _is_json(text: str) -> bool:
@@ -238,21 +269,20 @@ def _is_json(text: str) -> bool:
     return not text[end:].strip(SPACE)
 
 
-def _shape_of_lines(head: bytes) -> Shape:
-    """What most of the first rows are; of a row that is longer than the head, its first key tells."""
-    whole = head if len(head) < HEAD_BYTES - len(_BOM) else head[: head.rfind(b"\n") + 1]
-    shape = common_shape(_rows(LineReader(io.BytesIO(whole))))
-    key = None if whole else _FIRST_KEY.match(head)
-    return shape or (shape_of_names({key[1].decode()}) if key else None) or MESSAGES
+def _shape_of_rows(head: bytes, *, is_list: bool) -> tuple[Shape | None, Breach | None]:
+    """What most of the first rows are, or why the file is not read; of a row that is longer than the head, its first key tells."""
+    if is_list:
+        rows = _rows(ArrayReader(io.BytesIO(head)))
+    else:
+        whole = head if len(head) < HEAD_BYTES - len(_BOM) else head[: head.rfind(b"\n") + 1]
+        rows = _rows(LineReader(io.BytesIO(whole)))
+        if not whole and (key := _FIRST_KEY.match(head)):
+            return shape_of_names({key[1].decode()}), None
+    shape = common_shape(rows)
+    return shape, refused_fields(rows, shape)
 
 
-def _items(head: bytes) -> Iterator[dict[str, Any]]:
-    return _rows(ArrayReader(io.BytesIO(head)))
-
-
-def _rows(lines: Reader) -> Iterator[dict[str, Any]]:
-    """The first rows that can be decoded."""
-    for line in islice(lines, _HEAD_ROWS):
-        value = decode_line(line.data).value if line.data is not None else None
-        if value is not None:
-            yield value
+def _rows(lines: Reader) -> list[Mapping[str, Any]]:
+    """The first rows; an empty one for what can't be decoded."""
+    first = islice(lines, _HEAD_ROWS)
+    return [(decode_line(line.data).value or {}) if line.data is not None else {} for line in first]

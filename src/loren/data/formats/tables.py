@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import weakref
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from loren.data.decode import decode_text
+from loren.data.formats.translate import empty_cell
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rules import Breach
 
@@ -31,14 +33,19 @@ class CsvReader:
 
     def __init__(self, stream: BinaryIO, delimiter: str) -> None:
         self._stream = stream
+        self._delimiter = delimiter
         self._line = 0
-        self._record_bytes = 0
+        self._record = bytearray()  # the lines of the record so far
+        self._record_lines = 0
         self._is_utf8 = True
+        self._is_at_end = False
         csv.field_size_limit(MAX_LINE_BYTES)  # the module's own bound is for the whole process
         self._records = csv.reader(self._lines(), delimiter=delimiter, strict=True)
         self.blank_lines = 0
+        self.needed: str | None = None
+        """A column without which a row is nothing, and whose empty cell is a fault of the table."""
         self.end: tuple[int, Breach] | None = None
-        """Why the file could not be read to its end, and the line of the record at which."""
+        """Why the file could not be read to its end, and the line at which."""
         self.columns = self._header()
 
     def __iter__(self) -> Iterator[Line]:
@@ -47,18 +54,15 @@ class CsvReader:
             number, cells = found
             if isinstance(cells, Breach):
                 yield Line(number, None, cells)
-            elif not cells:
-                self.blank_lines += 1
             elif len(cells) != len(self.columns):
                 expected = f"expected {len(self.columns)} fields, as the header has them; found {len(cells)}"
                 yield Line(number, None, Breach("table-row", "", expected))
             else:
-                yield _line(number, _filled(zip(self.columns, cells, strict=True)))
+                row = _filled(zip(self.columns, cells, strict=True))
+                yield _no_cell(number, self.needed) if self.needed and self.needed not in row else _line(number, row)
 
     def _header(self) -> list[str]:
         found = self._next()
-        while found is not None and not found[1]:
-            found = self._next()
         if found is None:
             return []
         number, cells = found
@@ -72,31 +76,71 @@ class CsvReader:
 
     def _next(self) -> tuple[int, list[str] | Breach] | None:
         """The next record's line, and its cells or what is wrong with it; None at the end."""
-        number = self._line + 1
-        self._record_bytes, self._is_utf8 = 0, True
+        self._record.clear()
+        self._record_lines, self._is_utf8 = 0, True
         try:
             cells = next(self._records, None)
         except csv.Error:
-            return number, Breach("table-row", "", "expected fields with quotes around or doubled inside them, found other quotes")
+            return self._misquoted()
         except _TooLongError:
-            found = f"expected at most {MAX_LINE_BYTES} bytes, found more; is a quote never closed?"
-            self.end = (number, Breach("table-unreadable", "", f"{found} The rest of the file was not read"))
+            found = f"expected a record of at most {MAX_LINE_BYTES} bytes, found a longer one"
+            line = self._quote_line()
+            found += f": the quote that opens in line {line} is not closed" if line else ""
+            self.end = (line or self._first_line(), Breach("table-unreadable", "", f"{found}. The rest of the file was not read"))
             return None
+        number = self._first_line()
         if cells is not None and not self._is_utf8:
             return number, Breach("not-utf8", "", "expected UTF-8, found another encoding in the record")
         return None if cells is None else (number, cells)
 
+    def _misquoted(self) -> tuple[int, Breach] | None:
+        """What is wrong with the quotes of the record at hand; None where the file ends inside one, which is its end."""
+        first, quote = self._first_line(), self._quote_line()
+        if self._is_at_end and quote:
+            found = f"expected every quote to be closed, found that the one that opens in line {quote} never is"
+            self.end = (quote, Breach("table-unreadable", "", f"{found}; the record and what follows it were not read"))
+            return None
+        found = "expected fields with quotes around or doubled inside them, found other quotes"
+        if first < self._line:
+            found += f" in lines {first} to {self._line}, which would be one record: is a quote not closed?"
+        return first, Breach("table-row", "", found)
+
+    def _first_line(self) -> int:
+        return self._line - self._record_lines + 1
+
+    def _quote_line(self) -> int:
+        """The line in which the quote opens that the record does not close; 0 where it closes all.
+
+        A quote opens at the start of a field; inside, two are one that belongs to the text.
+        """
+        opened: int | None = None
+        for run in _QUOTES.finditer(self._record):
+            start = run.start()
+            is_at_start = start == 0 or self._record.endswith(self._delimiter.encode(), 0, start)
+            if (opened is not None or is_at_start) and len(run[0]) % 2:
+                opened = start if opened is None else None
+        return 0 if opened is None else self._first_line() + self._record.count(b"\n", 0, opened)
+
     def _lines(self) -> Iterator[str]:
         while data := self._stream.readline(MAX_LINE_BYTES + 1):
             self._line += 1
-            self._record_bytes += len(data)
-            if self._record_bytes > MAX_LINE_BYTES:
+            if data in _LINE_ENDS and not self._record:
+                self.blank_lines += 1
+                continue
+            self._record += data
+            self._record_lines += 1
+            if len(self._record) > MAX_LINE_BYTES:
                 raise _TooLongError
             try:
                 yield data.decode()
             except UnicodeDecodeError:
                 self._is_utf8 = False
                 yield data.decode(errors="replace")
+        self._is_at_end = True
+
+
+_LINE_ENDS = (b"\n", b"\r\n", b"\r")
+_QUOTES = re.compile(rb'"+')
 
 
 class _TooLongError(Exception):
@@ -111,6 +155,8 @@ class ParquetReader:
 
     def __init__(self, path: Path) -> None:
         self.blank_lines = 0
+        self.needed: str | None = None
+        """As of :class:`CsvReader`."""
         self.end: tuple[int, Breach] | None = None
         """Why the file could not be read to its end, and the row at which."""
         # Opened anew: the two processes would share one place in the file.
@@ -140,7 +186,8 @@ class ParquetReader:
                 break
             number += 1
             if data.startswith(b"{"):
-                yield Line(number, data)
+                is_empty = self.needed is not None and f'"{self.needed}":'.encode() not in data
+                yield _no_cell(number, self.needed) if self.needed and is_empty else Line(number, data)
             elif data.startswith(b">"):
                 yield Line(number, None)
             else:
@@ -175,6 +222,10 @@ def _filled(cells: Iterator[tuple[str, str]]) -> dict[str, object]:
         decoded = decode_text(text) if name in LIST_COLUMNS and text.lstrip().startswith("[") else None
         row[name] = text if decoded is None else decoded
     return row
+
+
+def _no_cell(number: int, column: str) -> Line:
+    return Line(number, None, Breach("messages-missing", "", empty_cell(column)))
 
 
 def _line(number: int, row: Mapping[str, object]) -> Line:

@@ -46,14 +46,16 @@ Translate: TypeAlias = Callable[[dict[str, Any]], Translated]
 class Draft:
     """A translation in the making."""
 
-    def __init__(self, row: Mapping[str, Any], list_path: str) -> None:
+    def __init__(self, row: Mapping[str, Any], list_path: str, columns: Collection[str] = ()) -> None:
         """Begin one.
 
         Args:
             row: the foreign row.
             list_path: the pointer that stands for the conversation as a whole.
+            columns: those of the table that the row is from: a field that it does not have is an empty cell there.
         """
         self._row = row
+        self._columns = columns
         self._messages: list[dict[str, Any]] = []
         self.result = Translated(places={"/messages": list_path})
 
@@ -91,7 +93,11 @@ class Draft:
 
     def missing(self, name: str, path: str = "") -> None:
         """Say that a field is missing."""
-        self.refuse("content-missing", path, f"expected the key '{name}', found none")
+        self.refuse("content-missing", path, self.absent(name) if not path else f"expected the key '{name}', found none")
+
+    def absent(self, name: str) -> str:
+        """What is said of a field that the row does not have."""
+        return empty_cell(name) if name in self._columns else f"expected the key '{name}', found none"
 
     def finish(self, own: Collection[str]) -> Translated:
         """The translation: the messages, then every field that is not in ``own``."""
@@ -101,6 +107,11 @@ class Draft:
             rest = {name: value for name, value in self._row.items() if name not in own}
             self.result.row = {"messages": self._messages, **rest}
         return self.result
+
+
+def empty_cell(name: str) -> str:
+    """What is said of a row of a table without the one thing that it needs."""
+    return f"expected a value in the column '{name}', found an empty cell"
 
 
 def is_turn_list(draft: Draft, value: object, path: str) -> bool:

@@ -8,17 +8,34 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tomllib
 from importlib.resources import files
 from pathlib import Path
 
 from loren.data.dataset_card import DatasetCard, Review
 from loren.data.report import CheckReport
+from loren.errors import ConfigError
 from loren.runs.files import Json
 
 CONFORMS_TO = ("http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0")
 _FILE, _ROWS = "data", "rows"
 _SPDX_ID = re.compile(r"(?!LicenseRef-)[A-Za-z0-9.-]+\Z")
+
+
+def refuse_for_croissant(report: CheckReport, file: Path) -> None:
+    """The description says how to read the rows, and knows one way: JSONL of messages.
+
+    Raises:
+        ConfigError: the file holds something else.
+    """
+    read_as = report.read_as
+    if read_as is None or (read_as.shape.rows, read_as.file, read_as.compression) == ("messages", "jsonl", None):
+        return  # what was not read at all has an error of its own
+    raise ConfigError(
+        f"--croissant: expected a file that is JSONL of messages, found {read_as.title}: {file}",
+        hint=f"`loren convert {shlex.quote(str(file))} --to messages --out NEW.jsonl` makes one; check and describe that",
+    )
 
 
 def croissant(card: DatasetCard, report: CheckReport, file: Path, folder: Path) -> dict[str, Json]:

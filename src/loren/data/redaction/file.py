@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from loren.data.formats.source import open_source
 from loren.data.reader import LineReader
 from loren.data.redaction.row import RedactedLine, Redactor
 from loren.data.rules import all_rules
@@ -45,7 +47,7 @@ def redact_file(
     Bytes of a row that hold none stay as they are, and so do the numbers of its lines; line ends become LF.
 
     Args:
-        source: a JSONL file.
+        source: JSONL of ``messages``; a placeholder must stand where the contract looks, and the file stay as its author wrote it.
         out: where the result goes; there must be nothing yet.
         ledger: where the list of replacements goes, a JSON object a line: line, pointer, rule, span (characters of the text that
             was there), placeholder; never a value.
@@ -53,11 +55,12 @@ def redact_file(
         errors_only: leave what only warns.
 
     Raises:
-        ConfigError: a path can't be used.
+        ConfigError: a path can't be used, or the file is in another format.
         DataContractError: something can't be redacted; nothing was written.
         StorageError: the disk refused; nothing was written.
     """
     refuse_paths(source, out, ledger)
+    _refuse_other_formats(source)
     result = Redaction()
     faults: list[Problem] = []
     digest = hashlib.sha256()
@@ -104,14 +107,41 @@ def refuse_paths(source: Path, out: Path, ledger: Path | None) -> None:
         raise ConfigError(f"--ledger {ledger}: expected another path than --out, found the same")
 
 
+def _refuse_other_formats(source: Path) -> None:
+    """Only JSONL of messages is redacted: elsewhere values would be left in fields and cells that no rule reads.
+
+    Raises:
+        ConfigError: the file is something else, or can't be read.
+    """
+    if source.exists() and not source.is_file():
+        return  # a pipe, which can be read once
+    try:
+        with open_source(source) as opened:
+            found, end = opened.format, opened.end
+    except OSError as error:
+        raise ConfigError(_unreadable(source, error), hint=_HINT) from error
+    if found is None:
+        assert end is not None
+        raise ConfigError(f"{source}: {end[1].message}", hint=all_rules()[end[1].rule].hint)
+    if (found.shape.rows, found.file, found.compression) != ("messages", "jsonl", None):
+        raise ConfigError(
+            f"{source}: expected JSONL of messages, found {found.title}",
+            hint=f"`loren convert {shlex.quote(str(source))} --to messages --out NEW.jsonl` makes such a file; redact that",
+        )
+
+
 def _opened(source: Path) -> BinaryIO:
     try:
         return source.open("rb")
     except OSError as error:
-        raise ConfigError(
-            f"{source}: expected a JSONL file, found {error.strerror or 'an unreadable one'}",
-            hint="give the path of a file with one JSON object a line",
-        ) from error
+        raise ConfigError(_unreadable(source, error), hint=_HINT) from error
+
+
+_HINT = "give the path of a file with one JSON object a line"
+
+
+def _unreadable(source: Path, error: OSError) -> str:
+    return f"{source}: expected JSONL of messages, found {error.strerror or 'an unreadable file'}"
 
 
 def _problems(place: str, redacted: RedactedLine, room: int) -> Iterator[Problem]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from array import array
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+
+from loren.data.temporary import TemporaryFile
 
 RECORD = np.dtype([("line", "<u8"), ("question", "<u8"), ("target", "<u8"), ("label", "<u8")])
 """Line, and digests of the question, the target and its label (0 where there is none). Texts are never written."""
@@ -23,8 +23,7 @@ class RecordSpool:
     """Records in the order in which they were added; read once, by parts."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_HELD_BYTES, mode="w+b")  # noqa: SIM115 - closed by finalize
-        weakref.finalize(self, self._file.close)
+        self._file = TemporaryFile(_HELD_BYTES)
         self._buffer = array("Q")
         self._rows = 0
 
