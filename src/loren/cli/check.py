@@ -131,13 +131,9 @@ def command(
         "processes": 1 if recognizers else processes or usual_processes(file),
     }
     report = _check(file, task, options)
-    if croissant_file is not None:
-        from loren.data.outputs.croissant import refuse_for_croissant
-
-        refuse_for_croissant(report, file)
     if config is not None and not report.errors:
         _add_tokens(report, (file, task, config), options, show_row)
-    if croissant_file is not None and not report.errors:
+    if croissant_file is not None:
         _write_croissant(report, file, croissant_file)
     _print(report, output_format, _next_command(report, task_folder, config, approvals_file, format_in))
     if report.errors:
@@ -281,11 +277,12 @@ def _print(report: CheckReport, output_format: ReportFormat, following: str) -> 
 
 def _write_croissant(report: CheckReport, file: Path, out: Path) -> None:
     from loren.data.dataset_card import read_card
-    from loren.data.outputs.croissant import croissant
+    from loren.data.outputs.croissant import croissant, refuse_for_croissant
     from loren.runs.files import write_json
 
+    refuse_for_croissant(report, file)
     card = read_card(file.parent).card
-    if card is not None:
+    if card is not None and not report.errors:
         write_json(out, croissant(card, report, file, out.parent))
         click.echo(f"wrote {out}", err=True)
 

