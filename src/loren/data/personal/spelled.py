@@ -32,10 +32,7 @@ def find_spelled(text: str) -> Iterator[tuple[int, int]]:
 
 def may_spell(text: str) -> bool:
     """Whether a text holds what a number in words has: a zero or a digit above six, and another digit after it."""
-    for sign, after in _signs():  # nearly every row comes here: no generator
-        if sign in text and after.search(text):
-            return True
-    return False
+    return any(sign in text and after.search(text) for sign, after in _signs())
 
 
 @cache
