@@ -44,7 +44,7 @@ def print_report(report: CheckReport, following: str) -> None:
         _say("")
         _say(f"approved {id_}: {report.approved.counts[id_]} issue(s) that someone answers for")
         for issue in held[:_APPROVED_PLACES]:
-            _say(f"  line {issue.line} {issue.path}: {issue.message}")
+            _say(f"  {line_ranges([issue.line], _unit(report))[0]} {issue.path}: {issue.message}")
     _say("")
     _say(verdict(report), color="red" if report.errors else "green")
     _say(f"next: {following}")
@@ -89,12 +89,17 @@ def _print_rule(report: CheckReport, entry: Mapping[str, Any], places: int) -> N
     held = report.issues.first[rule]
     shown = 0
     for issues in list(_alike(held))[:places]:
-        lines, named = line_ranges([issue.line for issue in issues])
+        lines, named = line_ranges([issue.line for issue in issues], _unit(report))
         shown += named
         _say(f"  {' '.join(part for part in (lines, issues[0].path) if part)}: {issues[0].message}")
     if entry["issues"] > shown:
         _say(f"  ... and {entry['issues'] - shown} more; --format json lists all")
     _say(f"  hint: {held[0].hint}")
+
+
+def _unit(report: CheckReport) -> str:
+    """What the number of an issue counts."""
+    return report.read_as.unit if report.read_as else "line"
 
 
 def _alike(issues: Iterable[Issue]) -> Iterator[list[Issue]]:
@@ -105,10 +110,10 @@ def _alike(issues: Iterable[Issue]) -> Iterator[list[Issue]]:
     yield from groups.values()
 
 
-def line_ranges(lines: Sequence[int]) -> tuple[str, int]:
+def line_ranges(lines: Sequence[int], unit: str = "line") -> tuple[str, int]:
     """Line numbers in a few words, and how many of ``lines`` they name.
 
-    ``[3, 4, 5, 9]`` is ``lines 3-5, 9``; 0 is the file as a whole.
+    ``[3, 4, 5, 9]`` is ``lines 3-5, 9``, or another ``unit`` of the file; 0 is the file as a whole.
     """
     ranges: list[list[int]] = []
     named = 0
@@ -123,7 +128,7 @@ def line_ranges(lines: Sequence[int]) -> tuple[str, int]:
     words = ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
     if words == "0":
         return "file", named
-    return f"line{'s' if len(ranges) > 1 or '-' in words else ''} {words}", named
+    return f"{unit}{'s' if len(ranges) > 1 or '-' in words else ''} {words}", named
 
 
 def _shown_labels(values: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -185,6 +185,7 @@ def test_a_report_of_many_rules_stays_short_and_ends_with_a_table(tmp_path: Path
 
 
 def test_lines_in_a_few_words() -> None:
+    assert line_ranges([3, 4], "row") == ("rows 3-4", 2)
     assert line_ranges([3, 4, 5, 9]) == ("lines 3-5, 9", 4)
     assert line_ranges([7]) == ("line 7", 1)
     assert line_ranges([7, 7]) == ("line 7", 2)

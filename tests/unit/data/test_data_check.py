@@ -311,6 +311,9 @@ def test_any_bytes_end_in_a_report_with_right_lines(tmp_path_factory: pytest.Tem
     rows: list[Row] = []
     report = check_file(path, minimum_rows=0, on_row=rows.append)
     broken = {issue.line for issue in report.issues if issue.severity == "error"}
+    if report.read_as is None:  # it begins as UTF-16 does, or a zip archive
+        assert (broken, report.rows, rows) == ({0}, 0, [])
+        return
     filled = {number for number, data in enumerate(lines, start=1) if data.strip()}
     assert report.rows == len(filled)
     assert broken | {row.line for row in rows} == filled

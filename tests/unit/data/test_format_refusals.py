@@ -57,11 +57,12 @@ def the_issue(folder: Path, name: str, data: bytes, **options: Any) -> tuple[int
     ("rows", "words"),
     [
         (DPO, "pairs of a better and a worse reply ('chosen', 'rejected')"),
+        (DPO, "say --format-in prompt-completion:prompt,chosen"),
         (OPENAI_PREFERENCE, "('preferred_output', 'non_preferred_output')"),
         (SHAREGPT_DPO, "('chosen', 'rejected')"),
-        ([{"text": f"Câu {n}.", "source": "x"} for n in range(12)], "rows of the fields 'text', 'source'"),
+        ([{"text": f"Câu {n}.", "source": "x"} for n in range(12)], "rows with the fields 'text', 'source'"),
         ([{"mesages": [{"role": "user", "content": f"Câu {n}."}]} for n in range(12)], "did you mean 'messages' by 'mesages'?"),
-        ([{"Nguyễn Lan 0912 345 678": "x", "id": n} for n in range(12)], "rows of the fields 'id' and 1 more"),
+        ([{"Nguyễn Lan 0912 345 678": "x", "id": n} for n in range(12)], "rows with the fields 'id' and 1 more"),
         ([{"Nguyễn Lan 0912 345 678": "x"} for _ in range(12)], "not shown; is the header missing?"),
     ],
 )
@@ -100,7 +101,7 @@ def test_wide_encodings_are_recognised(tmp_path: Path, encoding: str, pack: Any)
     for name, data in (("rows.jsonl", jsonl(MESSAGES)), ("rows.csv", csv_table(PAIRS))):
         line, rule, message = the_issue(tmp_path, name, pack(data.decode().encode(encoding)))
         assert (line, rule) == (0, "D001")
-        assert f"looks like {encoding.upper().replace('-LE', 'LE').replace('-BE', 'BE')} (" in message
+        assert f"looks like {encoding.upper().replace('-LE', 'LE').replace('-BE', 'BE')}:" in message
 
 
 def test_a_spreadsheet_is_named(tmp_path: Path) -> None:
@@ -155,11 +156,7 @@ def test_a_record_that_is_too_long_names_its_quote(tmp_path: Path, monkeypatch: 
         ([*PAIRS, {"prompt": "Gì?", "completion": None}], "D107", "completion"),
         ([*PAIRS, {"prompt": None, "completion": "Gì."}], "D107", "prompt"),
         ([{"instruction": f"Câu {n}?", "input": "", "response": "Vâng." if n else None} for n in range(12)], "D107", "response"),
-        (
-            [{"conversations": [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A."}]}, {"conversations": None}],
-            "D101",
-            "",
-        ),
+        ([SHAREGPT, {"conversations": None}], "D101", "conversations"),
         ([*MESSAGES, {"messages": None, "id": "x"}], "D101", "messages"),
     ],
 )

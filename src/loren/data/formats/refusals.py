@@ -48,8 +48,8 @@ class NoRows:
 def refused_bytes(head: bytes) -> Breach | None:
     """The fault of a file that is no UTF-8 from its first bytes on: a wide encoding, or a packed file of another kind."""
     if encoding := _wide_encoding(head):
-        message = f"expected UTF-8, found what looks like {encoding} (`iconv -f {encoding}`). Nothing was read"
-        return Breach("not-utf8", "", message)
+        message = f"expected UTF-8, found what looks like {encoding}: `iconv -f {encoding} -t UTF-8 FILE > NEW` converts it"
+        return Breach("not-utf8", "", f"{message}. Nothing was read")
     if head.startswith(_ZIP):
         return _unsupported("a zip archive, as spreadsheets are; save the table as CSV, or unpack the archive")
     return None
@@ -73,7 +73,10 @@ def refused_fields(rows: Sequence[Collection[str]], shape: Shape | None) -> Brea
     """
     for pair in _PREFERENCES:
         if (shape is None or shape.rows == "sharegpt") and _are_most(rows, [names for names in rows if {*pair} <= {*names}]):
-            return _unsupported(f"pairs of a better and a worse reply ('{pair[0]}', '{pair[1]}'), as DPO learns from")
+            found = f"pairs of a better and a worse reply ('{pair[0]}', '{pair[1]}'), as DPO learns from"
+            is_named = all("prompt" in names and "chosen" in names for names in rows)
+            way = "; to learn the better replies alone, say --format-in prompt-completion:prompt,chosen"
+            return _unsupported(found + way if is_named else found)
     foreign = [names for names in rows if not _KNOWN_KEYS.issuperset(names)]
     if shape is None and _are_most(rows, foreign):
         return _unsupported(_fields([name for names in foreign for name in names]))
@@ -93,9 +96,9 @@ def _fields(names: Sequence[str]) -> str:
     every = list(dict.fromkeys(names))
     shown = [name for name in every if safe_name(name) == name][:_SHOWN_NAMES]
     if not shown:
-        return f"rows of {len(every)} field(s) whose names look like no names and are not shown; is the header missing?"
+        return f"rows of {len(every)} field(s), whose names look like none and are not shown; is the header missing?"
     more = f" and {len(every) - len(shown)} more" if len(every) > len(shown) else ""
-    return f"rows of the fields {', '.join(map(repr, shown))}{more}{_meant(shown)}"
+    return f"rows with the field{'s' if len(every) > 1 else ''} {', '.join(map(repr, shown))}{more}{_meant(shown)}"
 
 
 def _meant(names: Sequence[str]) -> str:
