@@ -186,10 +186,19 @@ def test_too_few_rows_are_not_said_of_a_file_that_was_not_read_to_its_end(tmp_pa
 def test_a_small_archive_of_blank_lines_is_cheap(tmp_path: Path, first: bytes) -> None:
     path = tmp_path / "rows.csv.gz"
     path.write_bytes(gzip.compress(first + b"\n" * 4_000_000 + (b"Q,A\n" if first else b"")))
-    began = time.process_time()
     report = check_file(path, minimum_rows=0)
-    assert time.process_time() - began < 2.5
     assert (report.blank_lines, report.rows) == (4_000_000, 2 if first else 0)
+    costs: list[tuple[float, float]] = []
+    for _ in range(3):
+        began = time.process_time()
+        check_file(path, minimum_rows=0)
+        checked = time.process_time()
+        with gzip.open(path) as lines:
+            assert sum(map(bool, map(bytes.strip, lines))) <= 3
+        costs.append((checked - began, time.process_time() - checked))
+        if costs[-1][0] < 4 * costs[-1][1]:
+            return
+    pytest.fail(f"a blank line costs more than four times what reading it by itself does: {costs}")
 
 
 def test_only_jsonl_of_messages_is_redacted(tmp_path: Path) -> None:

@@ -118,10 +118,12 @@ SECRET = "Bưu cục Hòa Bình đã hoàn 73519đ cho bạn, xem https://bimat.
 
 
 @pytest.mark.parametrize("name", list(CRITERIA))
-@pytest.mark.parametrize("raw", [SECRET, shipped(SECRET), json.dumps({"bimat": SECRET}), f'{{"answer": "{SECRET}'])
+@pytest.mark.parametrize(
+    "raw", [SECRET, shipped(SECRET), json.dumps({"bí mật": SECRET}, ensure_ascii=False), f'{{"answer": "{SECRET}']
+)
 def test_a_reason_never_quotes_the_reply(name: str, raw: str) -> None:
     reason = CRITERIA[name](Reply(QUESTION, raw, "stop"), task_of(SHIPPED)).reason
-    for piece in ("73519", "bimat", "91", "8842", "Bưu", "Hòa", "THẬT", "密"):
+    for piece in ("73519", "bimat", "bí mật", "91", "8842", "Bưu", "Hòa", "THẬT", "密"):
         assert piece not in reason
 
 
