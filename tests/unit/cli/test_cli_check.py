@@ -172,7 +172,8 @@ def test_the_schema_is_printed_and_croissant_needs_a_clean_dataset(clean: Path) 
 
 def test_a_report_of_many_rules_stays_short_and_ends_with_a_table(tmp_path: Path) -> None:
     path = tmp_path / "many.jsonl"
-    examples = [expand_example(rule.breaks) for rule in all_rules().values() if rule.scope == "line" and rule.id != "D003"]
+    alone = {"D003", "D914", "D915"}  # a long line; files that are not read at all
+    examples = [expand_example(rule.breaks) for rule in all_rules().values() if rule.scope == "line" and rule.id not in alone]
     path.write_bytes(b"".join(examples * 40))
     done = run(path)
     rules = len(examples)
