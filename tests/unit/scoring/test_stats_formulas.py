@@ -166,6 +166,17 @@ def test_many_situations_tend_to_the_t_interval() -> None:
     assert (float(low), float(high)) == pytest.approx((expected.low, expected.high), abs=0.12 * error)
 
 
+def test_the_interval_is_scipys_at_the_raised_confidence() -> None:
+    """Eight situations of one row: BCa of the mean from the same draws, for the tails of a t distribution and a true spread."""
+    sums = np.random.default_rng(14).gamma(2.0, size=8)
+    raised = 1 - 2 * stats.norm.sf(stats.t.ppf(0.95, 7) * math.sqrt(8 / 7))
+    expected = stats.bootstrap(
+        (sums,), np.mean, confidence_level=raised, n_resamples=999, method="BCa", rng=np.random.default_rng(5)
+    ).confidence_interval
+    low, high = bca_ends(sums, np.ones(8), Draws(confidence=0.9, resamples=999, seed=5))
+    assert (float(low), float(high)) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
 def test_the_effect_that_is_detectable_is_the_one_that_the_rows_were_planned_for() -> None:
     # 8 % fixed and 3 % broken of 300 rows: a power of 0.75 (measured), so that 0.8 needs a little more than 5 points.
     assert detectable_share(300, 0.11) == pytest.approx(0.0530, abs=0.0005)
