@@ -26,7 +26,7 @@ setup: $(VENV)/.installed ## make .venv with torch (CPU), Loren and the develope
 demo: setup ## train, check and measure the example adapter: 15 minutes on 2 cores
 	$(BIN)/python examples/support-vi/demo.py
 
-test: setup ## every fast test (18 minutes)
+test: setup ## every fast test (half an hour on two busy cores)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: setup ## what needs minutes or the embedded models (60 minutes; resumes where it stopped)

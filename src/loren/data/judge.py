@@ -108,7 +108,6 @@ def _judge_in_processes(
     # Spawned, not forked: a fork of a process with threads may hang.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start, (setup,))
     pending: deque[Future[_Judged]] = deque()
-    resource_tracker.ensure_running()  # it lets Ctrl-C through when it starts
     try:
         for portion in _work(lines):
             with _interrupts_held():  # this may start a process
@@ -132,6 +131,7 @@ def _interrupts_held() -> Generator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # before the next line, for it lets Ctrl-C through when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

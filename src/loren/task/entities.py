@@ -192,8 +192,6 @@ def _phrases_at(index: _Index[_T], tokens: Sequence[str], start: int) -> Iterato
 
 def _scan(text: Text, tables: _Tables) -> Iterator[Entity]:
     tokens, starters = text.tokens, tables.starters
-    if starters.isdisjoint(text.words) and all(map(str.isalpha, text.words - _SIGNS)):
-        return
     index = 0
     while index < len(tokens):
         token = tokens[index]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loren.task.phrases import Lexicon, Patterns
+from loren.task.phrases import Lexicon, Patterns, word_tree
 
 if TYPE_CHECKING:
     from loren.task.entities import Extractor
@@ -57,17 +57,7 @@ def gate() -> re.Pattern[str]:
     table = quality_table()
     words = {word for name in ("injection", "machine", "refusal", "placeholder") for word in table[name]["triggers"]}
     # The space before a word is what the search jumps to; the words are a tree, which is left where a letter does not fit.
-    return re.compile(rf"[\s\"'“‘(\[*:]{_tree(words | set(table['language']['hints']))}")
-
-
-def _tree(words: Iterable[str]) -> str:
-    branches: dict[str, set[str]] = {}
-    for word in words:
-        branches.setdefault(word[:1], set()).add(word[1:])
-    if "" in branches:
-        return ""
-    parts = [re.escape(letter) + _tree(rest) for letter, rest in sorted(branches.items())]
-    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
+    return re.compile(rf"[\s\"'“‘(\[*:]{word_tree(words | set(table['language']['hints']))}")
 
 
 @cache
