@@ -10,15 +10,16 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from operator import attrgetter
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from loren.data.contract import Contract, Verdict
@@ -105,24 +106,68 @@ def _judge_in_processes(
 ) -> Iterator[tuple[int, Verdict]]:
     reader = lines if isinstance(lines, LineReader) else None
     setup = _Setup(contract, with_rows, reader.max_line_bytes if reader else MAX_LINE_BYTES)
-    # Spawned, not forked: a fork of a process with threads may hang.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start, (setup,))
-    pending: deque[Future[_Judged]] = deque()
+    judges: list[_Judge] = []
+    pending: deque[_Judge] = deque()
+    """Who answers next: in the order in which the portions were handed out."""
     try:
-        for portion in _work(lines):
-            with _interrupts_held():  # this may start a process
-                pending.append(pool.submit(_judge_portion, portion))
+        for place, portion in enumerate(_work(lines)):
+            if place < processes:
+                judges.append(_Judge(setup))
+            chosen = judges[place % processes]
+            chosen.send(portion)
+            pending.append(chosen)
             if len(pending) > processes * _BLOCKS_AHEAD:
-                yield from _verdicts(pending.popleft().result(), reader)
+                yield from _verdicts(pending.popleft().receive(), reader)
         while pending:
-            yield from _verdicts(pending.popleft().result(), reader)
-    except BrokenProcessPool as error:
+            yield from _verdicts(pending.popleft().receive(), reader)
+    except (EOFError, ConnectionError) as error:
         raise PrerequisiteError(
             "expected all processes of the check to live until its end, found that one died; memory may be short",
             hint="run the command again with --processes 1",
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        for each in judges:
+            each.end()
+
+
+class _Judge:
+    """A process that judges portions in the order in which it gets them.
+
+    Each has a pipe of its own. In one that they share, as `concurrent.futures` has it, a process that dies in the middle of an
+    answer leaves half of it, and who reads waits for the other half for ever.
+    """
+
+    def __init__(self, setup: _Setup) -> None:
+        # Spawned, not forked: a fork of a process with threads may hang.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, setup), daemon=True)
+        with _interrupts_held():
+            self._process.start()
+        theirs.close()  # else this end would never hear that the process died
+
+    def send(self, portion: Block | list[Line]) -> None:
+        """Hand out a portion; it is taken at once, for the process reads while it judges."""
+        self._pipe.send(portion)
+
+    def receive(self) -> _Judged:
+        """The next answer.
+
+        Raises:
+            EOFError, ConnectionError: the process died.
+            Exception: what a rule raised there.
+        """
+        answer: _Judged | Exception = self._pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._pipe.close()
+        self._process.kill()
+        self._process.join()
+        self._process.close()
 
 
 @contextmanager
@@ -149,26 +194,33 @@ def _verdicts(judged: _Judged, reader: LineReader | None) -> Iterator[tuple[int,
 
 # In the other processes.
 
-_setup: list[_Setup] = []
 
-
-def _start(setup: _Setup) -> None:
-    """Begin a process that judges."""
-    _setup.append(setup)
+def _serve(pipe: Connection, setup: _Setup) -> None:
+    """Judge until the pipe is closed or its other end died."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the process that merges ends the others
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    portions: SimpleQueue[Block | list[Line]] = SimpleQueue()
+    threading.Thread(target=_read, args=(pipe, portions), daemon=True).start()
+    while True:
+        portion = portions.get()
+        answer: _Judged | Exception
+        try:
+            answer = _judge_portion(setup, portion)
+        except Exception as error:
+            error.add_note(traceback.format_exc())  # the other process has another stack
+            answer = error
+        pipe.send(answer)
 
 
-def _end_with_parent() -> None:
-    """A process whose parent was killed would wait for blocks for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _read(pipe: Connection, portions: SimpleQueue[Block | list[Line]]) -> None:
+    """Take portions while others are judged: two processes that both wait until the other reads would wait for ever."""
+    with suppress(EOFError, OSError):
+        while True:
+            portions.put(pipe.recv())
+    os._exit(1)  # also when the parent was killed
 
 
-def _judge_portion(portion: Block | list[Line]) -> _Judged:
-    contract, with_rows, max_line_bytes = _setup[0]
+def _judge_portion(setup: _Setup, portion: Block | list[Line]) -> _Judged:
+    contract, with_rows, max_line_bytes = setup
     numbers: list[int] = []
     verdicts: list[Verdict] = []
     lines, blank_lines = lines_in(portion, max_line_bytes=max_line_bytes) if isinstance(portion, Block) else (portion, 0)
