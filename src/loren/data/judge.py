@@ -34,6 +34,8 @@ MAX_PROCESSES = 8
 _PORTION_BYTES = 1024 * 1024
 _BLOCKS_AHEAD = 2
 """Blocks for each process that are read ahead of the verdicts."""
+_DIED = "expected all processes of the check to live until its end, found that one died; memory may be short"
+_WAY_OUT = "run the command again with --processes 1"
 
 
 def usual_processes(path: Path) -> int:
@@ -112,7 +114,8 @@ def _judge_in_processes(
     try:
         for place, portion in enumerate(_work(lines)):
             if place < processes:
-                judges.append(_Judge(setup))
+                with _interrupts_held():
+                    judges.append(_Judge(setup))
             chosen = judges[place % processes]
             chosen.send(portion)
             pending.append(chosen)
@@ -120,11 +123,6 @@ def _judge_in_processes(
                 yield from _verdicts(pending.popleft().receive(), reader)
         while pending:
             yield from _verdicts(pending.popleft().receive(), reader)
-    except (EOFError, ConnectionError) as error:
-        raise PrerequisiteError(
-            "expected all processes of the check to live until its end, found that one died; memory may be short",
-            hint="run the command again with --processes 1",
-        ) from error
     finally:
         for each in judges:
             each.end()
@@ -142,32 +140,41 @@ class _Judge:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, setup), daemon=True)
-        with _interrupts_held():
-            self._process.start()
+        self._process.start()
         theirs.close()  # else this end would never hear that the process died
 
     def send(self, portion: Block | list[Line]) -> None:
-        """Hand out a portion; it is taken at once, for the process reads while it judges."""
-        self._pipe.send(portion)
+        """Hand out a portion; it is taken at once, for the process reads while it judges.
+
+        Raises:
+            PrerequisiteError: the process died.
+        """
+        try:
+            self._pipe.send(portion)
+        except ConnectionError as error:
+            raise PrerequisiteError(_DIED, hint=_WAY_OUT) from error
 
     def receive(self) -> _Judged:
         """The next answer.
 
         Raises:
-            EOFError, ConnectionError: the process died.
+            PrerequisiteError: the process died.
             Exception: what a rule raised there.
         """
-        answer: _Judged | Exception = self._pipe.recv()
+        try:
+            answer: _Judged | Exception = self._pipe.recv()
+        except (EOFError, ConnectionError) as error:
+            raise PrerequisiteError(_DIED, hint=_WAY_OUT) from error
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def end(self) -> None:
         """End the process, whatever it does."""
-        self._pipe.close()
         self._process.kill()
         self._process.join()
         self._process.close()
+        self._pipe.close()
 
 
 @contextmanager
@@ -208,7 +215,10 @@ def _serve(pipe: Connection, setup: _Setup) -> None:
         except Exception as error:
             error.add_note(traceback.format_exc())  # the other process has another stack
             answer = error
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except ConnectionError:  # nobody listens any more
+            return
 
 
 def _read(pipe: Connection, portions: SimpleQueue[Block | list[Line]]) -> None:

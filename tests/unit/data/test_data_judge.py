@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -15,9 +16,9 @@ import psutil
 import pytest
 
 from loren.data.check import check_file
-from loren.data.contract import Contract
+from loren.data.contract import Contract, Verdict
 from loren.data.judge import BIG_FILE_BYTES, judge, usual_processes
-from loren.data.reader import LineReader
+from loren.data.reader import Line, LineReader
 from loren.data.rows import Row
 from loren.errors import ConfigError, PrerequisiteError
 from loren.task.definition import load_task
@@ -102,6 +103,27 @@ def test_a_process_that_dies_is_an_error_and_the_others_end(mixed_file: Path, af
     with pytest.raises(PrerequisiteError, match="one died") as caught:
         list(verdicts)
     assert "--processes 1" in caught.value.hint
+    assert not children()
+
+
+class Faulty(Contract):
+    """A contract with a fault; its lines need not be read."""
+
+    def check(self, line: Line, *, with_row: bool = True) -> Verdict:
+        raise EOFError(f"line {line.number}")
+
+
+def test_what_a_rule_raises_arrives_as_it_is(mixed_file: Path) -> None:
+    with mixed_file.open("rb") as stream, pytest.raises(EOFError, match="line 1") as caught:
+        list(judge(LineReader(stream), Faulty(), with_rows=False, processes=2))
+    assert "in check" in caught.value.__notes__[0]
+    assert not children()
+
+
+def test_what_the_file_raises_is_no_death(mixed_file: Path) -> None:
+    whole = gzip.compress(mixed_file.read_bytes())
+    with gzip.open(io.BytesIO(whole[:-100])) as stream, pytest.raises(EOFError, match="Compressed file"):
+        list(judge(LineReader(stream), Contract(), with_rows=False, processes=2))
     assert not children()
 
 
