@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from loren.task import phrases
-from loren.task.definition import ContractSection, SanityThresholds, TaskFile
+from loren.task.definition import TaskFile
+from loren.task.sections import ContractSection, SanityThresholds
 from loren.task.wording import WordingFile
 from reference_pages.fields import key_entry, section_sentence
 from reference_pages.markdown import NOTICE
@@ -21,9 +22,10 @@ A task says what a good reply is. Loren's code knows no label and no word of any
 
 | file | holds | needed |
 |---|---|---|
-| `task.toml` | labels, language, thresholds of the sanity check, rules of the data contract that it makes stricter | always |
+| `task.toml` | labels, language, thresholds of the sanity check, gates of the evaluation, stricter rules of the data contract | always |
 | `schema.json` | JSON Schema (2020-12) of a target; without it a target is free text | for JSON targets |
 | `system.txt` | the system prompt: the base model always gets it, training only with `system_in_training` | no |
+| `rules.json` | relations between fields of a target that evaluation judges: name -> JSON Schema (`if`, `then`) | no |
 | `wording.toml` | politeness, length, next step, and what a reply must not state, claim or promise | no |
 | `sanity.jsonl` | a handful of prompts that training must not hold | by `loren sanity` |
 | `golden.jsonl` | questions with targets, and a `situation` id | by `loren evaluate` |

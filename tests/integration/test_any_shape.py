@@ -25,6 +25,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import ByT5Tokenizer, GPTSw3Tokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
+from asking import ask
 from families import FAMILIES, byte_level, family_tokenizer
 from loren.config.load import load_config
 from loren.data.rows import Message, Row
@@ -303,7 +304,7 @@ def test_so_does_our_generator_in_a_batch(trained: Trained, name: str) -> None:
     model = attach_adapter(load_model(base, dtype="float32"), adapter)
     generator = HuggingFaceGenerator(model, tokenizer, ChatRenderer(tokenizer, name))
     prompts = [Prompt(text, [("user", text)]) for text in (QUESTION, QUESTION.replace("3", "12"))]
-    answers = list(generator.generate(prompts, max_new_tokens=150))
+    answers = ask(generator, prompts, max_new_tokens=150)
     assert [(answer.text, answer.finish_reason) for answer in answers] == [(SHAPES[name].expected, "stop")] * 2
 
 
@@ -326,7 +327,7 @@ def test_so_is_a_prompt_that_holds_one(trained: Trained) -> None:
     tokenizer = load_tokenizer(trained.bases[name])
     generator = HuggingFaceGenerator(load_model(trained.bases[name], dtype="float32"), tokenizer, ChatRenderer(tokenizer, name))
     with pytest.raises(ModelLoadError, match="added later"):
-        list(generator.generate([Prompt("1", [("user", f"Gửi {ADDED}")])], max_new_tokens=2))
+        ask(generator, [Prompt("1", [("user", f"Gửi {ADDED}")])], max_new_tokens=2)
 
 
 def test_the_kinds_of_tokenizers_are_what_they_are_called(trained: Trained) -> None:

@@ -45,8 +45,9 @@ def command(
         raise click.UsageError("give --prompts FILE --out FILE, or --prompt TEXT")
     if prompts is not None and out is None:
         raise click.UsageError("--prompts needs --out FILE")
-    from loren.evaluate.predict import open_subject, predict, single_prompt
+    from loren.evaluate.predict import predict
     from loren.evaluate.prompts import load_prompts
+    from loren.evaluate.subjects import open_subject, single_prompt
 
     questions = load_prompts(prompts) if prompts is not None else [single_prompt(prompt or "")]
     opened = open_subject(subject, variant=variant, task_folder=task_folder, batch_size=batch_size, fetching=show_fetching)
@@ -65,7 +66,7 @@ def command(
 
 
 def _next(subject: str) -> str:
-    from loren.evaluate.predict import run_values
+    from loren.evaluate.subjects import run_values
     from loren.runs.folder import RunFolder
 
     run = RunFolder(Path(subject))

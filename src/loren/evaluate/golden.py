@@ -7,21 +7,21 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from loren.data.load import load_rows
 from loren.data.rows import Row
 from loren.errors import ConfigError, IntegrityError
-from loren.evaluate.predict import Fetching, Variant, current_key, open_run, predict, run_values, sidecar_path
+from loren.evaluate.predict import is_current, predict_to_file
+from loren.evaluate.subjects import Fetching, identity, open_run, open_trained, require_task
 from loren.models.protocol import Prompt
-from loren.provenance.manifest import verify_manifest
-from loren.runs.files import Json, read_json, write_json
+from loren.runs.files import Json, write_json
 from loren.runs.folder import SCHEMA_VERSION, RunFolder
 from loren.scoring.score import score_prediction, summarize
-from loren.task.definition import Task, load_task
+from loren.task.definition import Task
 
 Say = Callable[[str], None]
-VARIANTS: tuple[Variant, ...] = ("base", "adapter")
+VARIANTS: tuple[Literal["base", "adapter"], ...] = ("base", "adapter")
 
 
 class Evaluation(NamedTuple):
@@ -45,13 +45,10 @@ def evaluate_run(run: RunFolder, *, limit: int | None, batch_size: int, say: Say
         ConfigError: there is no task or no golden set.
         IntegrityError: the adapter does not match its manifest.
     """
-    values = run_values(run.require())
-    if not values["task"]:
-        raise ConfigError(f"{run.path}: expected a run with a task, found none", hint="set task in the run's configuration")
-    task = load_task(Path(values["task"]))
+    trained = open_trained(run)
+    task, values = require_task(trained), trained.values
     if not task.golden_path.is_file():
         raise ConfigError(f"{task.golden_path}: expected golden questions, found no file")
-    verify_manifest(run.adapter)
     golden = load_rows(task.golden_path, task, minimum_rows=0)
     rows = golden.rows if limit is None else stratified(golden.rows, limit)
     if not values["data"]["path"]:
@@ -60,11 +57,12 @@ def evaluate_run(run: RunFolder, *, limit: int | None, batch_size: int, say: Say
     prompts = [golden_prompt(row) for row in rows]
     for variant in VARIANTS:
         path = folder / f"{variant}.jsonl"
-        if _is_current(path, run, variant, prompts, task):
+        lead = trained.trained_lead if variant == "adapter" else trained.task_lead
+        if is_current(path, identity(trained, variant, lead), prompts, max_new_tokens=task.max_new_tokens):
             say(f"{variant}: all {len(prompts)} questions were answered before")
             continue
-        subject = open_run(run, variant, batch_size=batch_size, fetching=fetching)
-        predict(subject, prompts, max_new_tokens=None, say=say).write(path)
+        subject = open_run(trained, variant, batch_size=batch_size, fetching=fetching)
+        predict_to_file(subject, prompts, path, say=say)
         del subject  # its weights leave memory before the next variant's come
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -113,9 +111,3 @@ def score_file(predictions: Path, rows: Sequence[Row], task: Task) -> dict[str, 
     return summarize([
         score_prediction(row.messages[-1].content, by_id[row.id]["text"], by_id[row.id]["finish_reason"], task) for row in rows
     ])  # fmt: skip
-
-
-def _is_current(path: Path, run: RunFolder, variant: Variant, prompts: Sequence[Prompt], task: Task) -> bool:
-    """Whether ``path`` holds the answers of this very adapter or base to these very prompts."""
-    sidecar = sidecar_path(path)
-    return path.is_file() and sidecar.is_file() and read_json(sidecar)["key"] == current_key(run, variant, prompts, task)

@@ -10,17 +10,17 @@ from loren.data.check import check_file
 from loren.data.load import load_rows
 from loren.data.rows import Message, Row
 from loren.data.similar.golden import golden_leaks
-from loren.errors import ConfigError, DataContractError, IntegrityError, PrerequisiteError
-from loren.evaluate.predict import Fetching, current_key, open_run, predict, run_values
+from loren.errors import DataContractError, IntegrityError, PrerequisiteError
+from loren.evaluate.predict import predict, predictions_key
 from loren.evaluate.prompts import load_prompts
+from loren.evaluate.subjects import Fetching, identity, open_run, open_trained, require_task
 from loren.models.protocol import Completion, Prompt
 from loren.provenance.digests import sha256_json
-from loren.provenance.manifest import verify_manifest
 from loren.runs.files import read_json, write_json
 from loren.runs.folder import METADATA, SCHEMA_VERSION, RunFolder
 from loren.scoring.criteria import Reply
 from loren.scoring.sanity import judge
-from loren.task.definition import Task, load_task
+from loren.task.definition import Task
 
 Say = Callable[[str], None]
 
@@ -49,19 +49,17 @@ def check_sanity(run: RunFolder, *, batch_size: int, say: Say, fetching: Fetchin
         DataContractError: a sanity prompt was trained on.
         IntegrityError: the adapter does not match its manifest.
     """
-    values = run_values(run.require())
-    if not values["task"]:
-        raise ConfigError(f"{run.path}: expected a run with a task, found none", hint="set task in the run's configuration")
-    task = load_task(Path(values["task"]))
+    trained = open_trained(run)
+    task = require_task(trained)
     prompts = load_prompts(task.sanity_path)
-    verify_manifest(run.adapter)
-    key = sha256_json([current_key(run, "adapter", prompts, task), task.digest])
+    asked = identity(trained, "adapter", trained.trained_lead)
+    key = sha256_json([predictions_key(asked, prompts, max_new_tokens=task.max_new_tokens), task.digest])
     if run.sanity.is_file() and (stored := dict(read_json(run.sanity))).get("key") == key:
         return SanityResult(stored, was_done=True)
-    compared = refuse_seen_prompts(run, values, task, prompts)
+    compared = refuse_seen_prompts(run, trained.values, task, prompts)
     if compared is None:
         say("warning: the training data is not known, so nobody can say whether a prompt was trained on")
-    subject = open_run(run, "adapter", batch_size=batch_size, fetching=fetching)
+    subject = open_run(trained, "adapter", batch_size=batch_size, fetching=fetching)
     predictions = predict(subject, prompts, max_new_tokens=None, say=say)
     verdict = judge([_reply(p, c) for p, c in zip(prompts, predictions.completions, strict=True)], task)
     record: dict[str, Any] = {

@@ -8,7 +8,7 @@ common prompt prefix is computed once, prompts of like length share a batch, and
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +21,9 @@ from loren.errors import ModelLoadError
 from loren.models.chat import ChatRenderer
 from loren.models.layout import lay_out_for_decoding
 from loren.models.protocol import Completion, Prompt
-from loren.runs.files import Json
 
-DECODING: dict[str, Json] = {"do_sample": False, "repetition_penalty": 1.0, "num_beams": 1}
-"""Greedy, whatever the model's generation_config says; written into every sidecar."""
 _MIN_SHARED_TOKENS = 8
 """A shorter common prefix is not worth a forward pass of its own."""
-_WINDOW_BATCHES = 8
-"""Prompts of this many batches are sorted by length together; a window's answers are yielded in order."""
 
 
 class HuggingFaceGenerator:
@@ -42,31 +37,26 @@ class HuggingFaceGenerator:
         self._batch_size = batch_size
         self._stop_ids = stop_token_ids(model, tokenizer)
 
-    def generate(self, prompts: Sequence[Prompt], *, max_new_tokens: int) -> Iterator[Completion]:
-        """Yield one completion a prompt, in order.
+    def batches(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Prompts of like length together.
 
         Raises:
             ChatTemplateError: the template can't render a prompt.
             ModelLoadError: a prompt has a token that the model has no embedding for.
         """
-        window = self._batch_size * _WINDOW_BATCHES
-        for start in range(0, len(prompts), window):
-            part = prompts[start : start + window]
-            ids = [
-                self._renderer.prompt_ids([Message(role, text) for role, text in prompt.turns], place=f"prompt {prompt.id}")  # pyright: ignore[reportArgumentType]
-                for prompt in part
-            ]
-            refuse_foreign_tokens(self._model, self._tokenizer, max(max(row) for row in ids))
-            order = sorted(range(len(part)), key=lambda index: len(ids[index]))
-            done: dict[int, Completion] = {}
-            for first in range(0, len(order), self._batch_size):
-                batch = order[first : first + self._batch_size]
-                answers = self._answer([part[i] for i in batch], [ids[i] for i in batch], max_new_tokens)
-                done.update(zip(batch, answers, strict=True))
-            yield from (done[index] for index in range(len(part)))
+        ids = self._render(prompts)
+        refuse_foreign_tokens(self._model, self._tokenizer, max((max(row) for row in ids), default=0))
+        order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+        return [order[first : first + self._batch_size] for first in range(0, len(order), self._batch_size)]
 
-    def _answer(self, prompts: Sequence[Prompt], ids: Sequence[list[int]], max_new_tokens: int) -> list[Completion]:
+    def answer(self, prompts: Sequence[Prompt], *, max_new_tokens: int) -> list[Completion]:
+        """Answer one batch, greedily.
+
+        Raises:
+            ChatTemplateError: the template can't render a prompt.
+        """
         started = time.perf_counter()
+        ids = self._render(prompts)
         rows = [_Row() for _ in ids]
         with torch.inference_mode():
             self._decode(rows, ids, max_new_tokens)
@@ -80,6 +70,12 @@ class HuggingFaceGenerator:
                 latency_s=round(row.finished_at - started, 6),
             )
             for prompt, prompt_ids, row in zip(prompts, ids, rows, strict=True)
+        ]
+
+    def _render(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        return [
+            self._renderer.prompt_ids([Message(role, text) for role, text in prompt.turns], place=f"prompt {prompt.id}")  # pyright: ignore[reportArgumentType]
+            for prompt in prompts
         ]
 
     def _decode(self, rows: Sequence[_Row], ids: Sequence[list[int]], max_new_tokens: int) -> None:

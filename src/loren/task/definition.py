@@ -15,60 +15,28 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from loren.errors import ConfigError, Problem
 from loren.provenance.digests import sha256_json, sha256_text
 from loren.runs.files import Json
 from loren.task.entities import Extractor
+from loren.task.sections import ContractSection, EvaluationSection, FewShotSection, SanityThresholds, Section
 from loren.task.target import ParseResult, TargetSchema, parse_strict, pointer_get, pointer_tokens
 from loren.task.wording import Wording, WordingFile, compile_wording
 
 MAX_FILE_BYTES = 1024 * 1024
 """A larger file of a task folder is refused unread; the rows of golden.jsonl and others are not read here."""
 TASK_FILE, SCHEMA_FILE, SYSTEM_FILE, WORDING_FILE = "task.toml", "schema.json", "system.txt", "wording.toml"
+RULES_FILE = "rules.json"
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*\Z")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True, allow_inf_nan=False)
-
-
-class SanityThresholds(_Section):
-    """[sanity] - the share of the sanity prompts whose reply must meet each criterion."""
-
-    parses: float = Field(default=1.0, gt=0, le=1)
-    """The reply is one strict JSON value."""
-    schema_: float = Field(default=1.0, gt=0, le=1, alias="schema")
-    """It satisfies schema.json."""
-    ended: float = Field(default=1.0, gt=0, le=1)
-    """The model ended by itself."""
-    no_invented_policy: float = Field(default=1.0, gt=0, le=1)
-    """It states, claims and promises nothing that the prompt did not hold."""
-    wording: float = Field(default=0.8, gt=0, le=1)
-    """It is polite and speaks with one voice."""
-    short: float = Field(default=0.8, gt=0, le=1)
-    """It keeps to the bounds of length."""
-    next_step: float = Field(default=0.8, gt=0, le=1)
-    """It names a next step."""
-
-    def shares(self) -> dict[str, float]:
-        """Criterion -> the share of prompts that must meet it, in the order of the table."""
-        return self.model_dump(by_alias=True)
-
-
-class ContractSection(_Section):
-    """[contract] - how strictly the data contract judges this task's rows."""
-
-    raise_: list[str] = Field(default=[], alias="raise")
-    """Rules, by id or name, whose warnings are errors for this task. Nothing can be made a warning that is an error."""
-
-
-class TaskFile(_Section):
+class TaskFile(Section):
     """task.toml as it is written."""
 
     name: str
@@ -77,7 +45,7 @@ class TaskFile(_Section):
     """Language of the replies, a BCP 47 tag: ``vi``, ``en-GB``."""
     version: str
     """Version of the definition; change it when the meaning of a label or rule changes."""
-    labels: list[str] = []
+    labels: list[str] = Field(default=[])
     """JSON pointers of the labels in a target: the values that evaluation compares."""
     reply: str = ""
     """JSON pointer of the text that a person reads; empty when the whole target is that text."""
@@ -85,10 +53,12 @@ class TaskFile(_Section):
     """Whether training rows get the system prompt; the adapter then gets it everywhere after."""
     max_new_tokens: int = Field(default=256, ge=1, le=32768)
     """Longest generated reply, in tokens."""
-    label_meanings: dict[str, dict[str, str]] = {}
+    label_meanings: dict[str, dict[str, str]] = Field(default={})
     """[label_meanings."/pointer"] - what each value of a label means, in a sentence."""
     sanity: SanityThresholds = SanityThresholds()
     contract: ContractSection = ContractSection()
+    fewshot: FewShotSection = FewShotSection()
+    evaluation: EvaluationSection = EvaluationSection()
 
     @field_validator("name", "language", "version")
     @classmethod
@@ -106,6 +76,13 @@ class TaskFile(_Section):
         if isinstance(value, list) and ("" in value or len(set(value)) < len(value)):
             raise ValueError("expected different pointers, each to a part of the target")
         return value
+
+
+class CrossFieldRule(NamedTuple):
+    """A relation between fields of a target, which its schema alone does not say."""
+
+    name: str
+    schema: TargetSchema
 
 
 @dataclass(frozen=True)
@@ -135,6 +112,10 @@ class Task:
     """SHA-256 over the definition: every file of the folder that was read here, not the rows of golden, sanity or attacks."""
     target_schema: TargetSchema | None = field(default=None, repr=False)
     """The compiled schema."""
+    fewshot: FewShotSection = field(default_factory=FewShotSection)
+    evaluation: EvaluationSection = field(default_factory=EvaluationSection)
+    rules: tuple[CrossFieldRule, ...] = ()
+    """The cross-field rules of rules.json."""
     raised: tuple[str, ...] = ()
     """Rules of the data contract, by id or name, whose warnings are errors for this task."""
 
@@ -198,14 +179,17 @@ def load_task(folder: Path) -> Task:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: expected a task folder, found none", hint="`loren init DIR` makes a project with a task")
     problems: list[Problem] = []
-    texts = {name: _read(folder, name, problems) for name in (TASK_FILE, SCHEMA_FILE, SYSTEM_FILE, WORDING_FILE)}
+    texts = {name: _read(folder, name, problems) for name in (TASK_FILE, SCHEMA_FILE, SYSTEM_FILE, WORDING_FILE, RULES_FILE)}
     if texts[TASK_FILE] is None and not problems:
         problems.append(Problem(TASK_FILE, "expected this file in the task folder, found none"))
     definition = _model(TaskFile, texts[TASK_FILE], TASK_FILE, problems)
     wording_file = _model(WordingFile, texts[WORDING_FILE], WORDING_FILE, problems) or WordingFile()
     wording, found = compile_wording(wording_file, place=WORDING_FILE)
     problems.extend(found)
-    schema = _schema(texts[SCHEMA_FILE], problems)
+    schema = _schema(texts[SCHEMA_FILE], SCHEMA_FILE, problems)
+    rules = _rules(texts[RULES_FILE], problems)
+    if rules and texts[SCHEMA_FILE] is None:
+        problems.append(Problem(RULES_FILE, f"expected no such file, for without {SCHEMA_FILE} a target is free text"))
     if definition is not None and (schema is not None or texts[SCHEMA_FILE] is None):
         problems.extend(_label_problems(definition, schema))
     if problems or definition is None:
@@ -228,6 +212,9 @@ def load_task(folder: Path) -> Task:
         max_new_tokens=definition.max_new_tokens,
         digest=sha256_json({name: sha256_text(text) for name, text in texts.items() if text is not None}),
         target_schema=schema,
+        fewshot=definition.fewshot,
+        evaluation=definition.evaluation,
+        rules=rules,
         raised=tuple(definition.contract.raise_),
     )
 
@@ -294,21 +281,42 @@ def _keys(kind: type[BaseModel]) -> Iterator[str]:
                 yield from _keys(inner)
 
 
-def _schema(text: str | None, problems: list[Problem]) -> TargetSchema | None:
+def _schema(text: str | None, place: str, problems: list[Problem]) -> TargetSchema | None:
     if text is None:
         return None
     parsed = parse_strict(text)
-    problems.extend(Problem(f"{SCHEMA_FILE} {problem.pointer}".rstrip(), problem.message) for problem in parsed.problems)
-    if not parsed.ok:
-        return None
-    if not isinstance(parsed.value, Mapping):
-        problems.append(Problem(SCHEMA_FILE, "expected an object, found another value"))
+    problems.extend(Problem(f"{place} {problem.pointer}".rstrip(), problem.message) for problem in parsed.problems)
+    return _compiled(parsed.value, place, problems) if parsed.ok else None
+
+
+def _compiled(value: Json, place: str, problems: list[Problem]) -> TargetSchema | None:
+    if not isinstance(value, Mapping):
+        problems.append(Problem(place, "expected an object, found another value"))
         return None
     try:
-        return TargetSchema(parsed.value, place=SCHEMA_FILE)
+        return TargetSchema(value, place=place)
     except ConfigError as error:
         problems.extend(error.problems)
         return None
+
+
+def _rules(text: str | None, problems: list[Problem]) -> tuple[CrossFieldRule, ...]:
+    """rules.json: name -> a JSON Schema that a target must satisfy too, such as an if-then between two of its fields."""
+    if text is None:
+        return ()
+    parsed = parse_strict(text)
+    problems.extend(Problem(f"{RULES_FILE} {problem.pointer}".rstrip(), problem.message) for problem in parsed.problems)
+    if not parsed.ok or not isinstance(parsed.value, Mapping):
+        problems.extend([Problem(RULES_FILE, "expected an object of rules by name")] if parsed.ok else [])
+        return ()
+    rules: list[CrossFieldRule] = []
+    for name, value in parsed.value.items():
+        if not _NAME.match(name):
+            problems.append(Problem(RULES_FILE, "expected names of letters, digits, '.', '_' and '-', found another"))
+            continue
+        schema = _compiled(value, f"{RULES_FILE} {name}", problems)
+        rules += [CrossFieldRule(name, schema)] if schema else []
+    return tuple(rules)
 
 
 def _label_problems(definition: TaskFile, schema: TargetSchema | None) -> list[Problem]:

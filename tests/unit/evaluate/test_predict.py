@@ -10,16 +10,18 @@ import pytest
 from loren.data.load import load_rows
 from loren.errors import ConfigError, IntegrityError
 from loren.evaluate.golden import golden_prompt, score_file, stratified
-from loren.evaluate.predict import Subject, open_subject, predict, sidecar_path, single_prompt, with_system_turn
+from loren.evaluate.predict import predict, sidecar_path
+from loren.evaluate.subjects import Subject, open_subject, single_prompt, system_turn, with_lead
 from loren.models.protocol import EchoGenerator, Prompt
 from loren.task.definition import load_task
 
 HELPDESK = Path(__file__).parents[2] / "tasks" / "helpdesk"
-IDENTITY = {"base_weights_sha256": "w", "adapter_digest": None, "system_prompt": "", "load_in_4bit": False, "decoding": {}}
+IDENTITY = {"base_weights_sha256": "w", "adapter_digest": None, "lead": [], "load_in_4bit": False, "decoding": {}}
 
 
 def subject(reply: str | None = None, *, system_prompt: str = "") -> Subject:
-    return Subject("fake", EchoGenerator(reply), system_prompt, 50, {**IDENTITY, "system_prompt": system_prompt})
+    lead = system_turn(system_prompt)
+    return Subject("fake", EchoGenerator(reply), lead, 50, {**IDENTITY, "lead": [list(turn) for turn in lead]})
 
 
 def test_answers_keep_their_order_and_a_cut_one_is_counted(tmp_path: Path) -> None:
@@ -52,9 +54,9 @@ def test_the_key_changes_with_whatever_decides_an_answer() -> None:
 
 def test_a_system_turn_is_added_only_where_there_is_none() -> None:
     plain, own = Prompt("a", (("user", "q"),)), Prompt("b", (("system", "mine"), ("user", "q")))
-    assert with_system_turn(plain, "s").turns == (("system", "s"), ("user", "q"))
-    assert with_system_turn(own, "s") == own
-    assert with_system_turn(plain, "") == plain
+    assert with_lead(plain, system_turn("s")).turns == (("system", "s"), ("user", "q"))
+    assert with_lead(own, system_turn("s")) == own
+    assert with_lead(plain, ()) == plain
 
 
 def test_a_preview_is_the_same_rows_whatever_the_order_and_takes_each_label_in_turn() -> None:

@@ -18,7 +18,8 @@ from loren.config import load_config
 from loren.config.load import _known_keys
 from loren.data.rules import all_rules
 from loren.errors import EXIT_BUG, EXIT_GATE, EXIT_INTERRUPTED, LorenError
-from loren.task.definition import SanityThresholds, TaskFile
+from loren.task.definition import TaskFile
+from loren.task.sections import FewShotSection, Gate, SanityThresholds
 from loren.task.wording import WordingFile
 
 ROOT = Path(__file__).parents[3]
@@ -91,8 +92,11 @@ def test_every_configuration_key_has_a_heading() -> None:
 
 def test_every_key_of_a_task_has_a_heading() -> None:
     said = "\n".join(headings(REFERENCE / "task.md"))
-    keys = [name for name in TaskFile.model_fields if name not in {"sanity", "contract"}] + ["contract.raise"]
+    inner = {"sanity", "contract", "fewshot", "evaluation"}
+    keys = [name for name in TaskFile.model_fields if name not in inner] + ["contract.raise"]
     keys += [f"sanity.{field.alias or name}" for name, field in SanityThresholds.model_fields.items()]
+    keys += [f"fewshot.{name}" for name in FewShotSection.model_fields] + ["evaluation.prompt_margin"]
+    keys += [f"evaluation.gates.{name}" for name in Gate.model_fields]
     sections = [name for name in WordingFile.model_fields if f"`{name}`" not in said]
     assert len(keys) >= 14
     assert [key for key in keys if f"`{key}`" not in said] == []

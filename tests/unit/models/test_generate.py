@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asking import ask
 from loren.data.rows import Message
 from loren.models.chat import ChatRenderer
 from loren.models.generate import HuggingFaceGenerator, common_prefix, stop_token_ids
@@ -42,8 +43,8 @@ def prompts(*, system: bool) -> list[Prompt]:
 
 @pytest.mark.parametrize("system", [False, True])
 def test_a_batch_equals_one_by_one(tiny_base: Path, system: bool) -> None:
-    together = list(generator(tiny_base, batch_size=4).generate(prompts(system=system), max_new_tokens=24))
-    alone = list(generator(tiny_base, batch_size=1).generate(prompts(system=system), max_new_tokens=24))
+    together = ask(generator(tiny_base, batch_size=4), prompts(system=system), max_new_tokens=24)
+    alone = ask(generator(tiny_base, batch_size=1), prompts(system=system), max_new_tokens=24)
     for one, other in zip(together, alone, strict=True):
         assert (one.id, one.text, one.finish_reason, one.prompt_tokens, one.completion_tokens) == (
             other.id, other.text, other.finish_reason, other.prompt_tokens, other.completion_tokens,
@@ -58,7 +59,7 @@ def test_a_batch_equals_one_by_one(tiny_base: Path, system: bool) -> None:
 
 @pytest.mark.parametrize("system", [False, True])
 def test_the_loop_equals_transformers_generate(tiny_base: Path, system: bool) -> None:
-    ours = list(generator(tiny_base, batch_size=6).generate(prompts(system=system), max_new_tokens=24))
+    ours = ask(generator(tiny_base, batch_size=6), prompts(system=system), max_new_tokens=24)
     tokenizer, model = load_tokenizer(tiny_base), load_model(tiny_base, dtype="float32")
     with torch.no_grad():
         model.lm_head.weight[2] *= 3
@@ -73,7 +74,7 @@ def test_the_loop_equals_transformers_generate(tiny_base: Path, system: bool) ->
 
 
 def test_decoding_is_greedy_whatever_generation_config_says(tiny_base: Path, tmp_path: Path) -> None:
-    plain = [one.text for one in generator(tiny_base).generate(prompts(system=False), max_new_tokens=12)]
+    plain = [one.text for one in ask(generator(tiny_base), prompts(system=False), max_new_tokens=12)]
     tokenizer, model = load_tokenizer(tiny_base), load_model(tiny_base, dtype="float32")
     with torch.no_grad():
         model.lm_head.weight[2] *= 3
@@ -85,9 +86,8 @@ def test_decoding_is_greedy_whatever_generation_config_says(tiny_base: Path, tmp
     tokenizer.save_pretrained(tmp_path / "wild")
     wild = load_model(tmp_path / "wild", dtype="float32")
     assert wild.generation_config.repetition_penalty == 7.0
-    answers = HuggingFaceGenerator(wild, tokenizer, ChatRenderer(tokenizer, "tiny")).generate(
-        prompts(system=False), max_new_tokens=12
-    )
+    asked = HuggingFaceGenerator(wild, tokenizer, ChatRenderer(tokenizer, "tiny"))
+    answers = ask(asked, prompts(system=False), max_new_tokens=12)
     assert [one.text for one in answers] == plain
 
 

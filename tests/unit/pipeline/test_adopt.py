@@ -258,9 +258,9 @@ def test_its_own_tokenizer_and_template_stay_its_own(plain: Path, tiny_base: Pat
     assert adopted.metadata["tokenizer"]["from"] == adopted.metadata["tokenizer"]["template_from"] == "adapter"
     assert "Be brief." in (adopted.run.adapter / "chat_template.jinja").read_text()
     assert "passwd" not in (adopted.run.adapter / "tokenizer_config.json").read_text()
-    from loren.evaluate.predict import open_run
+    from loren.evaluate.subjects import open_run, open_trained
 
-    subject = open_run(adopted.run, "adapter", batch_size=1, fetching=quiet)
+    subject = open_run(open_trained(adopted.run), "adapter", batch_size=1, fetching=quiet)
     assert "Be brief." in subject.generator._renderer._tokenizer.chat_template  # pyright: ignore[reportAttributeAccessIssue]
 
 
