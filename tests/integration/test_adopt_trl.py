@@ -125,18 +125,18 @@ def test_it_is_asked_like_any_run_and_judged(adopted: Path, trl: Trained) -> Non
 
     record = check_sanity(RunFolder(adopted), batch_size=5, say=print, fetching=quiet).record
     assert record["compared_rows"] == len((trl.folder / "data" / "train.jsonl").read_text().splitlines())
-    assert (len(record["answers"]), record["generation"]["system_prompt"]) == (
-        5,
-        (trl.folder / "task" / "system.txt").read_text().strip(),
-    )
+    lead = [["system", (trl.folder / "task" / "system.txt").read_text().strip()]]
+    assert (len(record["answers"]), record["generation"]["lead"]) == (5, lead)
 
 
 def test_evaluate_scores_base_and_adapter(adopted: Path) -> None:
-    from loren.evaluate.golden import evaluate_run
+    from loren.evaluate.arms import Asking
+    from loren.evaluate.golden import Wishes, evaluate_run
     from loren.runs.folder import RunFolder
 
-    result = evaluate_run(RunFolder(adopted), limit=4, batch_size=4, say=print, fetching=quiet).result
-    assert (result["training_data"], result["variants"]["adapter"]["parses"]["of"]) == ("known", 4)
+    wishes = Wishes(("base", "fewshot", "adapter"), limit=4)
+    result = evaluate_run(RunFolder(adopted), wishes, Asking(4), say=print, fetching=quiet).result
+    assert (result["training_data"], result["arms"]["adapter"]["metrics"]["ended"]["of"]) == ("known", 4)
 
 
 def test_without_task_and_data_its_text_is_plain_pefts(trl: Trained, tiny_base: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from loren.errors import IntegrityError
-from loren.evaluate.golden import evaluate_run
+from loren.evaluate.arms import Asking
+from loren.evaluate.golden import Wishes, evaluate_run
 from loren.evaluate.sanity import check_sanity
 from loren.runs.folder import RunFolder
 from project import loren
@@ -55,18 +56,82 @@ def test_sanity_judges_and_an_untrained_adapter_fails_with_exit_1(helpdesk: Path
 def test_evaluate_compares_base_and_adapter_and_asks_nothing_twice(helpdesk: Path) -> None:
     done = loren("evaluate", "runs/a", "--limit", "9", cwd=helpdesk)
     assert done.returncode == 0, done.stderr
-    assert "right /ticket/severity" in done.stdout
+    assert "exact:/ticket/severity" in done.stdout
+    assert "no verdict" in done.stdout
     folder = helpdesk / "runs" / "a" / "eval" / "preview"
     lines = [json.loads(line) for line in (folder / "adapter.jsonl").read_text().splitlines()]
     assert len(lines) == 9
     base, adapter = (json.loads((folder / f"{name}.meta.json").read_text()) for name in ("base", "adapter"))
-    assert base["system_prompt"] == adapter["system_prompt"] != ""
+    assert base["lead"] == adapter["lead"] != []
     assert (base["adapter_digest"], adapter["adapter_digest"] is not None) == (None, True)
     result = json.loads((folder / "result.json").read_text())
-    assert result["variants"]["adapter"]["schema_valid"]["of"] == 9
+    assert result["arms"]["adapter"]["metrics"]["schema_valid"]["of"] == 9
+    assert "verdict" not in result
     again = loren("evaluate", "runs/a", "--limit", "9", cwd=helpdesk)
     assert again.stderr.count("answered before") == 2
     assert json.loads((folder / "result.json").read_text()) == result
+
+
+def test_a_whole_evaluation_gives_a_verdict_and_leaves_with_1_where_it_is_no(helpdesk: Path) -> None:
+    merge_with_peft(helpdesk / "runs" / "a")
+    wanted = ("evaluate", "runs/a", "--variants", "base,fewshot,adapter,merged")
+    done = loren(*wanted, cwd=helpdesk)
+    assert done.returncode == 1, done.stderr
+    folder = helpdesk / "runs" / "a" / "eval"
+    result = json.loads((folder / "result.json").read_text())
+    assert result["verdict"]["word"] in {"inconclusive", "worse"}
+    assert f"verdict: adapter is {result['verdict']['word'][:5]}" in done.stdout.replace("neither", "incon")
+    assert result["golden"]["asked"] == result["golden"]["rows"] == 12
+    scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    assert [set(score["arms"]) for score in scores] == [{"base", "fewshot", "adapter", "merged"}] * 12
+    lead = json.loads((folder / "fewshot.meta.json").read_text())["lead"]
+    assert [role for role, _ in lead] == ["system", *["user", "assistant"] * 6]
+    golden = (helpdesk / "task" / "golden.jsonl").read_text()
+    training = (helpdesk / "data" / "train.jsonl").read_text()
+    questions = [json.dumps(text)[1:-1] for role, text in lead if role == "user"]
+    assert all(text in training and text not in golden for text in questions)
+    # Random weights never answer in JSON: each was asked again, once.
+    assert result["arms"]["fewshot"]["retried"] == 12
+    assert result["arms"]["fewshot"]["requests"] == 24
+    assert result["prompt_is_enough"]["tokens_a_request"]["fewshot"] > result["prompt_is_enough"]["tokens_a_request"]["adapter"]
+    texts = {
+        arm: [json.loads(line)["text"] for line in (folder / f"{arm}.jsonl").read_text().splitlines()]
+        for arm in ("adapter", "merged")
+    }
+    assert sum(a == b for a, b in zip(texts["adapter"], texts["merged"], strict=True)) >= 10
+    again = loren(*wanted, cwd=helpdesk)
+    assert (again.returncode, again.stderr.count("answered before")) == (1, 4)
+    assert json.loads((folder / "result.json").read_text()) == result
+    stages = json.loads((helpdesk / "runs" / "a" / "stages.json").read_text())["stages"]
+    assert stages["evaluate"]["verdict"] == "failed"
+
+
+def test_a_shorter_golden_file_is_no_verdict_until_it_is_pinned_anew(helpdesk: Path, tmp_path: Path) -> None:
+    shutil.copytree(helpdesk, tmp_path / "p")
+    golden = helpdesk / "task" / "golden.jsonl"  # the run names its task by path
+    whole = golden.read_text()
+    try:
+        golden.write_text("".join(whole.splitlines(keepends=True)[1:]))
+        done = loren("evaluate", "runs/a", "--variants", "base,adapter", cwd=tmp_path / "p")
+        assert (done.returncode, "1 pinned questions are gone" in done.stderr) == (1, True)
+        assert "not judged (abstain)" in done.stdout
+        done = loren("evaluate", "runs/a", "--variants", "base,adapter", "--repin", cwd=tmp_path / "p")
+        assert "not judged" not in done.stdout
+    finally:
+        golden.write_text(whole)
+
+
+def merge_with_peft(run: Path) -> None:
+    """What merging will leave in a run, made by PEFT itself."""
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoTokenizer
+
+    from loren.provenance.manifest import write_manifest
+
+    AutoPeftModelForCausalLM.from_pretrained(run / "adapter").merge_and_unload().save_pretrained(run / "elsewhere")
+    AutoTokenizer.from_pretrained(run / "adapter").save_pretrained(run / "elsewhere")
+    write_manifest(run / "elsewhere")
+    (run / "merged.json").write_text('{"schema_version": 1, "path": "elsewhere"}')
 
 
 def test_a_sanity_prompt_that_was_trained_on_is_an_error(helpdesk: Path, tmp_path: Path) -> None:
@@ -89,7 +154,9 @@ def test_answers_of_an_adapter_that_was_damaged_since_are_not_used(helpdesk: Pat
     ask = {"batch_size": 5, "say": [].append, "fetching": lambda: nullcontext(lambda *_: None)}
     before = RunFolder(helpdesk / "runs" / "a")
     check_sanity(before, **ask)
-    evaluate_run(before, limit=9, **ask)
+    quiet = {"say": ask["say"], "fetching": ask["fetching"]}
+    wishes = Wishes(("base", "adapter"), limit=9)
+    evaluate_run(before, wishes, Asking(5), **quiet)
     shutil.copytree(before.path, tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     assert check_sanity(run, **ask).was_done
@@ -97,6 +164,6 @@ def test_answers_of_an_adapter_that_was_damaged_since_are_not_used(helpdesk: Pat
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    for work in (lambda: check_sanity(run, **ask), lambda: evaluate_run(run, limit=9, **ask)):
+    for work in (lambda: check_sanity(run, **ask), lambda: evaluate_run(run, wishes, Asking(5), **quiet)):
         with pytest.raises(IntegrityError, match=weights.name):
             work()

@@ -23,7 +23,8 @@ def test_smollm_learns_the_helpdesk(tmp_path: Path) -> None:
     done = loren("train", "run.toml", cwd=tmp_path, environment={"HF_HUB_OFFLINE": "0"}, timeout=1500)
     assert done.returncode == 0, done.stderr
     done = loren("evaluate", "runs/a", cwd=tmp_path, timeout=900)
-    assert done.returncode == 0, done.stderr
+    # Twelve questions are too few for a verdict; the counts below are what is tested.
+    assert done.returncode == 1, done.stderr
     result = json.loads((tmp_path / "runs" / "a" / "eval" / "result.json").read_text())
-    base, adapter = (result["variants"][name]["schema_valid"]["count"] for name in ("base", "adapter"))
+    base, adapter = (result["arms"][name]["metrics"]["schema_valid"]["count"] for name in ("base", "adapter"))
     assert adapter >= 10 > base

@@ -1,51 +1,118 @@
-"""`loren evaluate RUN`: base against adapter on the golden questions."""
+"""`loren evaluate RUN`: is the adapter better than the base model, and than a good prompt?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from loren.cli.fetching import show_fetching
 from loren.cli.output import Format, finish, format_option, say
+from loren.errors import EXIT_GATE
+
+_VARIANTS = ("base", "fewshot", "adapter", "merged")
+
+
+class _Variants(click.ParamType[tuple[str, ...]]):
+    """Names with commas between them."""
+
+    name = "VARIANTS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The names, each once.
+
+        Raises:
+            click.BadParameter: one is unknown.
+        """
+        if isinstance(value, tuple):
+            return cast("tuple[str, ...]", value)
+        names = tuple(dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip()))
+        if unknown := [name for name in names if name not in _VARIANTS]:
+            self.fail(f"expected some of {', '.join(_VARIANTS)}, got {', '.join(unknown)}", param, ctx)
+        return names
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--variants",
+    type=_Variants(),
+    help="Some of base,fewshot,adapter,merged. [default: base,fewshot,adapter; base,adapter with --limit]",
+)
 @click.option("--limit", type=click.IntRange(1), help="Ask a fixed stratified sample; a preview under eval/preview/, no verdict.")
+@click.option("--repin", is_flag=True, help="Take the golden file as it is now for the yardstick.")
 @click.option("--batch-size", type=click.IntRange(1, 256), default=64, show_default=True, help="Prompts answered together.")
 @format_option
-def command(run: Path, limit: int | None, batch_size: int, output_format: Format) -> None:
-    """Answer the golden questions with RUN's base and adapter, and score both.
+def command(
+    run: Path, variants: tuple[str, ...] | None, limit: int | None, repin: bool, batch_size: int, output_format: Format
+) -> int:
+    """Answer the golden questions with RUN's variants, score the answers, and say whether the adapter is better.
 
-    The base gets the task's system prompt, the adapter the one that training had. Answers that were given before by the same
-    weights to the same questions are taken from their file.
+    base is the base model with the task's system prompt; fewshot adds the schema, examples from the training rows and one retry of
+    an invalid answer; adapter and merged get what training had. Answers that were given before by the same weights to the same
+    questions are taken from their file, and a call that was killed is gone on with. Leaves with 1 unless every gate says yes.
     """
-    from loren.evaluate.golden import evaluate_run
+    from loren.evaluate.arms import Asking
+    from loren.evaluate.golden import Wishes, evaluate_run
     from loren.runs.folder import RunFolder
 
-    evaluation = evaluate_run(RunFolder(run), limit=limit, batch_size=batch_size, say=say, fetching=show_fetching)
-    variants: dict[str, Any] = evaluation.result["variants"]
-    asked = evaluation.result["golden"]["asked"]
-    lines = [f"{asked} of {evaluation.result['golden']['rows']} golden questions", f"{'':<24}{'base':>12}{'adapter':>12}"]
-    lines += [_line(name, [_at(variants[v], path) for v in ("base", "adapter")]) for name, path in _figures(variants["base"])]
-    text = "\n".join([*lines, f"written to {evaluation.path}"])
+    chosen: Any = variants or (("base", "adapter") if limit else ("base", "fewshot", "adapter"))
+    wishes = Wishes(variants=chosen, limit=limit, repin=repin)
+    evaluation = evaluate_run(RunFolder(run), wishes, Asking(batch_size), say=say, fetching=show_fetching)
+    text = "\n".join([*_table(evaluation.result), *_verdict(evaluation.result), f"written to {evaluation.path}"])
     finish(output_format, evaluation.result, text=text, next_command=f'loren generate {run} --prompt "..."')
+    return 0 if evaluation.passed else EXIT_GATE
 
 
-def _figures(summary: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
-    names: list[tuple[str, tuple[str, ...]]] = [("parses", ("parses",)), ("schema-valid", ("schema_valid",))]
-    names += [(f"right {pointer}", ("labels", pointer)) for pointer in summary["labels"]]
-    names += [("all labels right", ("all_labels",))] if "all_labels" in summary else []
-    return [*names, ("ended by itself", ("ended",))]
+def _table(result: dict[str, Any]) -> list[str]:
+    """One line a figure, one column an arm."""
+    golden, arms = result["golden"], result["arms"]
+    width = max(12, *(len(name) + 2 for name in arms))
+    lines = [
+        f"{golden['asked']} of {golden['rows']} golden questions in {golden['situations']} situations",
+        f"{'':<24}" + "".join(f"{name:>{width}}" for name in arms),
+    ]
+    for metric in next(iter(arms.values()))["metrics"]:
+        lines.append(f"{metric:<24}" + "".join(f"{_shown(arm['metrics'][metric]):>{width}}" for arm in arms.values()))
+    tokens = [f"{arm['prompt_tokens_a_request'] + arm['completion_tokens_a_request']:.0f}" for arm in arms.values()]
+    lines.append(f"{'tokens a question':<24}" + "".join(f"{count:>{width}}" for count in tokens))
+    for what in ("cut", "errors"):
+        if any(arm[what] for arm in arms.values()):
+            lines.append(f"{what:<24}" + "".join(f"{arm[what]:>{width}}" for arm in arms.values()))
+    return lines
 
 
-def _at(summary: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    for name in path:
-        summary = summary[name]
-    return summary
+def _shown(figure: dict[str, Any]) -> str:
+    return f"{figure['count']} of {figure['of']}" if figure["kind"] == "share" else f"{figure['value']:.3f}"
 
 
-def _line(name: str, shares: list[dict[str, Any]]) -> str:
-    return f"{name:<24}" + "".join(f"{share['count']:>6} of {share['of']:>2}" for share in shares)
+def _verdict(result: dict[str, Any]) -> list[str]:
+    """The gates, one line each, and what they come to; nothing for a preview."""
+    if "verdict" not in result:
+        return ["a preview: no verdict"]
+    lines = ["gates (95 % intervals; p after Holm's correction)"]
+    for place in result["verdict"]["gates"]:
+        lines.append(f"  {_gate(result['comparisons'][place])}")
+    missing = [reason for reason in result["verdict"]["reasons"] if reason.endswith("was not asked")]
+    lines += [f"  {reason}" for reason in missing]
+    lines.append(f"verdict: {result['verdict']['candidate']} is {_WORDS[result['verdict']['word']]}")
+    lines.append(f"is a prompt enough? {result['prompt_is_enough']['words']}")
+    if tokens := result["prompt_is_enough"].get("tokens_a_request"):
+        lines.append("  tokens a question: " + ", ".join(f"{name} {count:g}" for name, count in tokens.items()))
+    return lines
+
+
+_WORDS = {
+    "better": "better",
+    "worse": "worse",
+    "not worse": "not worse",
+    "inconclusive": "neither better nor worse as far as these rows tell (inconclusive)",
+    "abstain": "not judged (abstain): rows or variants are missing",
+}
+
+
+def _gate(seen: dict[str, Any]) -> str:
+    points = f"{seen['difference']:+.1%} ({seen['low']:+.1%} to {seen['high']:+.1%})"
+    figures = f"p {seen['adjusted_p']:.2g}, could have seen {seen['detectable']:.1%}"
+    return f"{seen['metric']:<20} against {seen['before']:<8} {points}, {figures}: {seen['words']}"

@@ -1,27 +1,50 @@
-"""`loren evaluate`: base against adapter on the golden questions. Predictions are a file; scoring needs no model."""
+"""`loren evaluate`: ask every arm the golden questions, score, compare, and say whether the adapter is better.
+
+Predictions are files; scoring and comparing need no model and are done anew at each call, so that a changed scorer or task counts.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
-from loren.data.load import load_rows
-from loren.data.rows import Row
-from loren.errors import ConfigError, IntegrityError
-from loren.evaluate.predict import is_current, predict_to_file
-from loren.evaluate.subjects import Fetching, identity, open_run, open_trained, require_task
-from loren.models.protocol import Prompt
-from loren.runs.files import Json, write_json
+from loren.errors import IntegrityError
+from loren.evaluate.arms import Asking, open_arms
+from loren.evaluate.predict import is_current, predict_to_file, read_predictions, sidecar_path
+from loren.evaluate.subjects import Arm, Fetching, Variant, open_trained, require_task
+from loren.evaluate.yardstick import Yardstick, pinned, prompt_of, question_of, read_yardstick, sampled
+from loren.models.protocol import Completion, FinishReason
+from loren.runs.files import Json, read_json, write_json, write_text
 from loren.runs.folder import SCHEMA_VERSION, RunFolder
-from loren.scoring.score import score_prediction, summarize
+from loren.scoring.criteria import Reply
+from loren.scoring.gate import judge_arms
+from loren.scoring.score import Metric, Outcomes, metrics, score_prediction, scorer_digest, summarize
 from loren.task.definition import Task
 
 Say = Callable[[str], None]
-VARIANTS: tuple[Literal["base", "adapter"], ...] = ("base", "adapter")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is to be evaluated."""
+
+    variants: tuple[Variant, ...] = ("base", "fewshot", "adapter")
+    constrained: tuple[Variant, ...] = ()
+    """Variants that are also asked with their decoding held to the schema; the free ones are asked in any case."""
+    limit: int | None = None
+    """A fixed stratified sample of so many questions, written under eval/preview/; None for all of them."""
+    repin: bool = False
+    """Take the golden file as it is now for the yardstick."""
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Those that share weights stand together, so that each is loaded once."""
+        order: tuple[Variant, ...] = ("base", "fewshot", "adapter", "merged", "http")
+        asked: list[Variant] = [name for name in order if name in {*self.variants, *self.constrained}]
+        return tuple(Arm(name, held) for name in asked for held in (False, True) if not held or name in self.constrained)
 
 
 class Evaluation(NamedTuple):
@@ -30,84 +53,140 @@ class Evaluation(NamedTuple):
     path: Path
     result: dict[str, Any]
 
+    @property
+    def passed(self) -> bool:
+        """The gates say yes; a preview has none, and asks for none."""
+        return bool(self.result.get("verdict", {"passed": True})["passed"])
 
-def evaluate_run(run: RunFolder, *, limit: int | None, batch_size: int, say: Say, fetching: Fetching) -> Evaluation:
-    """Answer the golden questions with base and adapter, and score both.
+
+def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fetching: Fetching) -> Evaluation:
+    """Answer the golden questions, and judge the answers.
 
     Args:
         run: a finished run with a task that has golden questions.
-        limit: a fixed stratified sample of so many questions, written under eval/preview/; None for all of them.
-        batch_size: prompts answered together.
+        wishes: which variants, how many questions.
+        asking: how they are asked.
         say: takes one line for the user.
         fetching: shows the download of a base model.
 
     Raises:
-        ConfigError: there is no task or no golden set.
+        ConfigError: there is no task or no golden set, or a gate can't be judged.
         IntegrityError: the adapter does not match its manifest.
     """
     trained = open_trained(run)
-    task, values = require_task(trained), trained.values
-    if not task.golden_path.is_file():
-        raise ConfigError(f"{task.golden_path}: expected golden questions, found no file")
-    golden = load_rows(task.golden_path, task, minimum_rows=0)
-    rows = golden.rows if limit is None else stratified(golden.rows, limit)
-    if not values["data"]["path"]:
+    task = require_task(trained)
+    golden = read_yardstick(task)
+    if not trained.values["data"]["path"]:
         say("warning: the training data is not known, so nobody can say whether a golden question was trained on")
-    folder = run.evaluation / "preview" if limit is not None else run.evaluation
-    prompts = [golden_prompt(row) for row in rows]
-    for variant in VARIANTS:
-        path = folder / f"{variant}.jsonl"
-        lead = trained.trained_lead if variant == "adapter" else trained.task_lead
-        if is_current(path, identity(trained, variant, lead), prompts, max_new_tokens=task.max_new_tokens):
-            say(f"{variant}: all {len(prompts)} questions were answered before")
+    is_preview = wishes.limit is not None
+    folder = run.evaluation / "preview" if is_preview else run.evaluation
+    golden = sampled(golden, wishes.limit) if wishes.limit else pinned(golden, run.evaluation / "golden.json", repin=wishes.repin)
+    if golden.missing:
+        say(f"warning: {golden.missing} pinned questions are gone from the golden file: no verdict (--repin takes it as it is)")
+    prompts = [prompt_of(row) for row in golden.rows]
+    for opened in open_arms(trained, wishes.arms, asking, fetching=fetching):
+        path = folder / f"{opened.arm.name}.jsonl"
+        if is_current(path, opened.identity, prompts, max_new_tokens=task.max_new_tokens):
+            say(f"{opened.arm.name}: all {len(prompts)} questions were answered before")
             continue
-        subject = open_run(trained, variant, batch_size=batch_size, fetching=fetching)
-        predict_to_file(subject, prompts, path, say=say)
-        del subject  # its weights leave memory before the next variant's come
+        predict_to_file(opened.open(), prompts, path, say=say)
+    names = metrics(task)
+    answers = {arm.name: read_predictions(folder / f"{arm.name}.jsonl") for arm in wishes.arms}
+    outcomes = {arm: score_answers(found, golden, task) for arm, found in answers.items()}
+    _write_scores(folder / "scores.jsonl", golden, outcomes)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "golden": {"sha256": golden.sha256, "rows": len(golden.rows), "asked": len(rows)},
-        "training_data": "known" if values["data"]["path"] else "unknown",
+        "golden": golden.to_json(),
+        "training_data": "known" if trained.values["data"]["path"] else "unknown",
         "task": {"name": task.name, "version": task.version, "digest": task.digest},
-        "variants": {variant: score_file(folder / f"{variant}.jsonl", rows, task) for variant in VARIANTS},
+        "scorer": scorer_digest(),
+        "arms": {
+            arm.name: _arm_json(arm, answers[arm.name], outcomes[arm.name], golden, names, _sidecar(folder, arm))
+            for arm in wishes.arms
+        },
     }
+    if not is_preview:
+        result |= judge_arms(_told(outcomes, answers), golden.situations, names, task)
+        _add_tokens(result)
     write_json(folder / "result.json", result)
-    run.record_stage("evaluate" if limit is None else "preview", inputs={"golden": golden.sha256}, verdict="done")
+    verdict: Literal["done", "passed", "failed"] = "done" if is_preview else "passed" if result["verdict"]["passed"] else "failed"
+    run.record_stage("preview" if is_preview else "evaluate", inputs={"golden": golden.sha256}, verdict=verdict)
     return Evaluation(folder / "result.json", result)
 
 
-def stratified(rows: Sequence[Row], limit: int) -> list[Row]:
-    """A fixed sample: the same rows whatever the order of the file, taken from each label in turn.
-
-    Within a label rows are ordered by a hash of their id, so no author chose them.
-    """
-    strata: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: hashlib.blake2b(row.id.encode(), key=b"preview").hexdigest()):
-        strata[row.label].append(row)
-    queues = [strata[label] for label in sorted(strata)]
-    turns = [queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)]
-    return sorted(turns[:limit], key=lambda row: row.line)
-
-
-def golden_prompt(row: Row) -> Prompt:
-    """The question of a golden row; its target stays out."""
-    return Prompt(row.id, tuple((message.role, message.content) for message in row.messages[:-1]))
-
-
-def score_file(predictions: Path, rows: Sequence[Row], task: Task) -> dict[str, Json]:
-    """Score a predictions file against its rows, paired by id. Needs no model, so it can be repeated.
+def score_answers(answers: Mapping[str, Completion], golden: Yardstick, task: Task) -> dict[str, Outcomes]:
+    """Score answers against their rows, paired by id; needs no model, so it can be repeated.
 
     Raises:
-        IntegrityError: the file does not hold one prediction for each row.
+        IntegrityError: there is not one answer for each row.
     """
-    by_id: dict[str, dict[str, Any]] = {}
-    for line in predictions.read_text(encoding="utf-8").splitlines():
-        entry = cast("dict[str, Any]", json.loads(line))
-        by_id[entry["id"]] = entry
-    if set(by_id) != {row.id for row in rows}:
-        raise IntegrityError(
-            f"{predictions}: expected one prediction a golden row, found others", hint="delete the file and evaluate again"
+    if set(answers) != {row.id for row in golden.rows}:
+        raise IntegrityError("expected one prediction a golden row, found others", hint="delete the file and evaluate again")
+    return {
+        row.id: score_prediction(
+            row.messages[-1].content, Reply(question_of(row), answers[row.id].text, answers[row.id].finish_reason), task
         )
-    return summarize([
-        score_prediction(row.messages[-1].content, by_id[row.id]["text"], by_id[row.id]["finish_reason"], task) for row in rows
-    ])  # fmt: skip
+        for row in golden.rows
+    }
+
+
+def _told(
+    outcomes: Mapping[str, Mapping[str, Outcomes]], answers: Mapping[str, Mapping[str, Completion]]
+) -> dict[str, dict[str, Outcomes]]:
+    """What a verdict rests on: where an endpoint gave no answer, the row is missing."""
+    return {
+        arm: {row: reached for row, reached in found.items() if answers[arm][row].finish_reason != "error"}
+        for arm, found in outcomes.items()
+    }
+
+
+def _arm_json(
+    arm: Arm,
+    answers: Mapping[str, Completion],
+    outcomes: Mapping[str, Outcomes],
+    golden: Yardstick,
+    names: Sequence[Metric],
+    sidecar: Mapping[str, Any],
+) -> dict[str, Json]:
+    ends: list[FinishReason] = [answer.finish_reason for answer in answers.values()]
+    ids = [row.id for row in golden.rows]
+    return {
+        "variant": arm.variant,
+        "constrained": arm.constrained,
+        "key": sidecar["key"],
+        "metrics": summarize([outcomes[row] for row in ids], names, [golden.situations[row] for row in ids]),
+        "requests": sidecar["requests"],
+        "prompt_tokens_a_request": round(sidecar["prompt_tokens"] / max(1, len(answers)), 1),
+        "completion_tokens_a_request": round(sidecar["completion_tokens"] / max(1, len(answers)), 1),
+        "seconds": sidecar["seconds"],
+        "cut": ends.count("length"),
+        "errors": ends.count("error"),
+        "retried": sum(answer.requests > 1 for answer in answers.values()),
+    }
+
+
+def _sidecar(folder: Path, arm: Arm) -> dict[str, Any]:
+    return dict(read_json(sidecar_path(folder / f"{arm.name}.jsonl")))
+
+
+def _write_scores(path: Path, golden: Yardstick, outcomes: Mapping[str, Mapping[str, Outcomes]]) -> None:
+    lines = [
+        {
+            "id": row.id,
+            "line": row.line,
+            "situation": golden.situations[row.id],
+            "arms": {arm: found[row.id] for arm, found in outcomes.items()},
+        }
+        for row in golden.rows
+    ]
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines))
+
+
+def _add_tokens(result: dict[str, Any]) -> None:
+    """What a request costs with each: half of the answer to whether a prompt is enough."""
+    arms: dict[str, Any] = result["arms"]
+    result["prompt_is_enough"]["tokens_a_request"] = {
+        name: round(arms[name]["prompt_tokens_a_request"] + arms[name]["completion_tokens_a_request"], 1)
+        for name in ("fewshot", result["verdict"]["candidate"])
+        if name in arms
+    }

@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loren.data.check import check_file
-from loren.data.load import load_rows
 from loren.data.rows import Message, Row
 from loren.data.similar.golden import golden_leaks
-from loren.errors import DataContractError, IntegrityError, PrerequisiteError
+from loren.errors import DataContractError
 from loren.evaluate.predict import predict, predictions_key
 from loren.evaluate.prompts import load_prompts
 from loren.evaluate.subjects import Fetching, identity, open_run, open_trained, require_task
+from loren.evaluate.training_rows import training_rows
 from loren.models.protocol import Completion, Prompt
 from loren.provenance.digests import sha256_json
 from loren.runs.files import read_json, write_json
-from loren.runs.folder import METADATA, SCHEMA_VERSION, RunFolder
+from loren.runs.folder import SCHEMA_VERSION, RunFolder
 from loren.scoring.criteria import Reply
 from loren.scoring.sanity import judge
 from loren.task.definition import Task
@@ -87,17 +86,12 @@ def refuse_seen_prompts(run: RunFolder, values: dict[str, Any], task: Task, prom
         IntegrityError: it is not the file that the run was trained on.
         DataContractError: names each prompt and training row.
     """
-    if values["data"]["path"] is None:
+    rows = training_rows(run, values, task)
+    if rows is None:
         return None
-    path = Path(values["data"]["path"])
-    if not path.is_file():
-        raise PrerequisiteError(
-            f"{path}: expected the run's training file, to see that no sanity prompt is in it; found none",
-            hint="put it back, or train again where it lies",
-        )
-    seen = _trained_rows(run, path, task, values["data"].get("format"))
+    seen = [*rows.train, *rows.validation]
     asked = [Row(line=number, messages=_messages(prompt)) for number, prompt in enumerate(prompts, start=1)]
-    problems = golden_leaks(seen, asked, file=path.name, golden_file=task.sanity_path.name)
+    problems = golden_leaks(seen, asked, file=Path(values["data"]["path"]).name, golden_file=task.sanity_path.name)
     if problems:
         raise DataContractError(
             f"{len(problems)} sanity prompt(s) were trained on",
@@ -105,28 +99,6 @@ def refuse_seen_prompts(run: RunFolder, values: dict[str, Any], task: Task, prom
             hint="write other prompts, or train without these rows",
         )
     return len(seen)
-
-
-def _trained_rows(run: RunFolder, path: Path, task: Task, format_in: str | None) -> list[Row]:
-    """The rows of train and validation; all rows of an adopted run's file, whose split is not known and which may break rules.
-
-    Raises:
-        IntegrityError: the file is not the one that the run was trained on.
-    """
-    rows: list[Row] = []
-    if run.split.is_file():
-        loaded = load_rows(path, task, format_in=format_in)
-        split: Any = read_json(run.split)
-        found, expected = loaded.sha256, split["source_sha256"]
-        lines = {member["line"] for part in ("train", "validation") for member in split["splits"][part]["members"]}
-        rows = [row for row in loaded.rows if row.line in lines]
-    else:
-        metadata: Any = read_json(run.adapter / METADATA)
-        found = check_file(path, minimum_rows=0, on_row=rows.append, format_in=format_in).sha256
-        expected = metadata["dataset"]["sha256"]
-    if found != expected:
-        raise IntegrityError(f"{path}: expected the file that the run was trained on, found another sha256")
-    return rows
 
 
 def _reply(prompt: Prompt, completion: Completion) -> Reply:

@@ -175,6 +175,15 @@ def load_generator(trained: TrainedRun, weights: Literal["base", "adapter"], *, 
     return _generator(model, tokenizer, values["base_model"], batch_size)
 
 
+def load_merged(trained: TrainedRun, folder: Path, *, batch_size: int) -> Generator:
+    """Load a run's merged model, with the tokenizer that it was saved with."""
+    from loren.models.loading import load_tokenizer
+
+    trust = trained.values["trust_remote_code"]
+    model = _model(folder, in_4bit=False, double_quant=False, trust_remote_code=trust)
+    return _generator(model, load_tokenizer(folder, trust_remote_code=trust), str(folder), batch_size)
+
+
 def open_subject(
     subject: str, *, variant: Literal["base", "adapter"] | None, task_folder: Path | None, batch_size: int, fetching: Fetching
 ) -> Subject:

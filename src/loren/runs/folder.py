@@ -85,6 +85,16 @@ class RunFolder:
         """Predictions and results on the golden set."""
         return self.path / "eval"
 
+    @property
+    def merged(self) -> Path:
+        """The adapter merged into its base, where it was not put elsewhere."""
+        return self.path / "merged"
+
+    @property
+    def merged_pointer(self) -> Path:
+        """Says where a merged model lies that was put elsewhere: ``{"path": ...}``, relative to the run."""
+        return self.path / "merged.json"
+
     def read_stages(self) -> dict[str, Json]:
         """The recorded stages by name; empty before the first."""
         if not self.stages.exists():

@@ -64,7 +64,7 @@ class Gate(Section):
     goal: Literal["superiority", "non-inferiority"] = "superiority"
     """Better than it; or not worse by ``margin``, for what must not break."""
     margin: float = Field(default=0.0, ge=0, lt=1)
-    """Of non-inferiority, as a share: 0.02 is two points."""
+    """Of non-inferiority, as a share: 0.05 is five points."""
 
     @model_validator(mode="after")
     def _margin_fits(self) -> Gate:
@@ -77,6 +77,6 @@ class EvaluationSection(Section):
     """[evaluation] - when an adapter is better."""
 
     gates: list[Gate] = []
-    """Without any: better labels (or replies) than the base, and a format that is not worse by 0.02."""
+    """Without any: better labels (or replies) than the base, and a format that is not worse by 0.05."""
     prompt_margin: float = Field(default=0.05, gt=0, lt=1)
     """A prompt is enough where few-shot is not worse than the adapter by this share in every target metric."""

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 import jsonschema_rs
@@ -158,6 +158,18 @@ class TargetSchema:
             return [TargetProblem("", f"expected a JSON value of at most {MAX_DEPTH} levels, found another")]
         return [TargetProblem(self._shown(error.instance_path), _explain(error)) for error in errors]
 
+    def broken_keywords(self, value: Json) -> frozenset[str]:
+        """The keywords of the schema that ``value`` breaks: ``required``, ``enum``, ``type``..."""
+        try:
+            return frozenset(error.kind.name for error in _first(MAX_PROBLEMS, self._validator.iter_errors(value)))
+        except ValueError:  # nested too deep, or holds what JSON can't
+            return frozenset({"type"})
+
+    @cached_property
+    def keywords(self) -> frozenset[str]:
+        """Every keyword that stands anywhere in the schema; names of properties may be among them."""
+        return frozenset(_keys(self.schema))
+
     def values_at(self, pointer: str) -> tuple[Json, ...] | None:
         """The values that the schema lists (enum, const, alternatives of these) at ``pointer``; None where it lists none."""
         node = self._node_at(pointer)
@@ -302,6 +314,13 @@ def _other(value: object, options: Sequence[Json]) -> str:
 def _values(options: Sequence[Json]) -> str:
     text = ", ".join(json.dumps(option, ensure_ascii=False) for option in options)
     return text if len(text) <= 300 else text[:300] + "..."
+
+
+def _keys(node: Json) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        yield from node
+    for item in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ():
+        yield from _keys(item)
 
 
 def _property_names(node: Json) -> Iterator[str]:

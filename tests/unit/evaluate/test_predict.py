@@ -1,21 +1,18 @@
-"""Predictions with a fake behind the Generator seam: system turns, order, sidecar, and scoring from the file alone."""
+"""Predictions with a fake behind the Generator seam: system turns, order, sidecar, and a journal that survives a kill."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from loren.data.load import load_rows
 from loren.errors import ConfigError, IntegrityError
-from loren.evaluate.golden import golden_prompt, score_file, stratified
-from loren.evaluate.predict import predict, sidecar_path
+from loren.evaluate.predict import is_current, predict, predict_to_file, read_predictions, sidecar_path
 from loren.evaluate.subjects import Subject, open_subject, single_prompt, system_turn, with_lead
-from loren.models.protocol import EchoGenerator, Prompt
-from loren.task.definition import load_task
+from loren.models.protocol import Completion, EchoGenerator, Prompt
 
-HELPDESK = Path(__file__).parents[2] / "tasks" / "helpdesk"
 IDENTITY = {"base_weights_sha256": "w", "adapter_digest": None, "lead": [], "load_in_4bit": False, "decoding": {}}
 
 
@@ -59,38 +56,77 @@ def test_a_system_turn_is_added_only_where_there_is_none() -> None:
     assert with_lead(plain, ()) == plain
 
 
-def test_a_preview_is_the_same_rows_whatever_the_order_and_takes_each_label_in_turn() -> None:
-    task = load_task(HELPDESK / "task")
-    rows = load_rows(HELPDESK / "data" / "train.jsonl", task).rows
-    labels = {row.label for row in rows}
-    sample = stratified(rows, 18)
-    assert stratified(list(reversed(rows)), 18) == sample
-    assert sorted(row.label for row in sample) == sorted([*labels, *labels])
-
-
-def test_right_answers_score_full_garbage_scores_nothing_and_a_missing_one_is_refused(tmp_path: Path) -> None:
-    task = load_task(HELPDESK / "task")
-    rows = load_rows(task.golden_path, task).rows
-    path = tmp_path / "p.jsonl"
-
-    def write(texts: list[str]) -> None:
-        lines = [{"id": row.id, "text": text, "finish_reason": "stop"} for row, text in zip(rows, texts, strict=False)]
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-    write([row.messages[-1].content for row in rows])
-    full = score_file(path, rows, task)
-    assert (full["schema_valid"], full["all_labels"]) == ({"count": 12, "of": 12, "share": 1.0},) * 2
-    write(["garbage"] * len(rows))
-    assert score_file(path, rows, task)["parses"] == {"count": 0, "of": 12, "share": 0.0}
-    write(["x"] * (len(rows) - 1))
-    with pytest.raises(IntegrityError, match="one prediction a golden row"):
-        score_file(path, rows, task)
-    assert golden_prompt(rows[0]).turns[-1][0] == "user"
-
-
 def test_wrong_subjects_are_named(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(ConfigError, match="asked through its run folder"):
         open_subject(str(tmp_path), variant=None, task_folder=None, batch_size=1, fetching=None)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="not blank"):
         single_prompt("  ")
+
+
+class Mortal(EchoGenerator):
+    """Dies after some batches; counts what it was asked."""
+
+    def __init__(self, lives: int) -> None:
+        super().__init__(batch_size=3)
+        self.lives = lives
+        self.asked: list[str] = []
+
+    def answer(self, prompts: Sequence[Prompt], *, max_new_tokens: int) -> list[Completion]:
+        if self.lives == 0:
+            raise KeyboardInterrupt
+        self.lives -= 1
+        self.asked += [prompt.id for prompt in prompts]
+        return super().answer(prompts, max_new_tokens=max_new_tokens)
+
+
+QUESTIONS = [Prompt(f"p{n}", (("user", f"question {n}"),)) for n in range(10)]
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+@pytest.mark.parametrize("lives", [0, 1, 3])
+@pytest.mark.parametrize("torn", ["", '{"batch": 1, "answ', "\x00\x00"])
+def test_who_was_killed_goes_on_and_asks_nothing_twice(tmp_path: Path, lives: int, torn: str) -> None:
+    path, journal = tmp_path / "x.jsonl", tmp_path / "x.partial.jsonl"
+    first, second = Mortal(lives), Mortal(99)
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_file(Subject("fake", first, (), 50, IDENTITY), QUESTIONS, path, say=quiet)
+    assert not path.exists()
+    with journal.open("a") as file:
+        file.write(torn)
+    said: list[str] = []
+    again = predict_to_file(Subject("fake", second, (), 50, IDENTITY), QUESTIONS, path, say=said.append)
+    assert sorted(first.asked + second.asked) == sorted(prompt.id for prompt in QUESTIONS)
+    assert [answer.text for answer in again.completions] == [f"question {n}" for n in range(10)]
+    assert list(read_predictions(path)) == [prompt.id for prompt in QUESTIONS]
+    assert not journal.exists()
+    assert ("were answered before" in " ".join(said)) == (lives > 0)
+    assert is_current(path, IDENTITY, QUESTIONS, max_new_tokens=50)
+    assert not is_current(path, {**IDENTITY, "adapter_digest": "x"}, QUESTIONS, max_new_tokens=50)
+
+
+def test_a_journal_of_other_questions_is_thrown_away(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_file(Subject("fake", Mortal(2), (), 50, IDENTITY), QUESTIONS, path, say=quiet)
+    second = Mortal(99)
+    predict_to_file(
+        Subject("fake", second, (("system", "s"),), 50, {**IDENTITY, "lead": [["system", "s"]]}), QUESTIONS, path, say=quiet
+    )
+    assert len(second.asked) == len(QUESTIONS)
+
+
+@pytest.mark.parametrize("line", ["x", "[]", '{"id": "a"}', '{"id": "a", "text": "", "more": 1}'])
+def test_a_damaged_predictions_file_is_named_by_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.jsonl"
+    predict_to_file(Subject("fake", EchoGenerator(), (), 50, IDENTITY), QUESTIONS, path, say=quiet)
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(IntegrityError, match=r"x\.jsonl:11"):
+        read_predictions(path)
+    path.write_text(path.read_text().splitlines()[0] * 1 + "\n" + path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(IntegrityError, match="a second one"):
+        read_predictions(path)

@@ -1,0 +1,117 @@
+"""The arms of an evaluation: each with the identity of its answers, and opened only where it has to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from loren.errors import ConfigError
+from loren.evaluate.fewshot import RetryGenerator, fewshot_lead
+from loren.evaluate.subjects import Arm, Fetching, Lead, Subject, TrainedRun, identity, load_generator, load_merged, require_task
+from loren.evaluate.training_rows import training_rows
+from loren.models.protocol import Generator
+from loren.provenance.manifest import MANIFEST, verify_manifest
+from loren.runs.files import Json, read_json
+from loren.task.definition import Task
+
+Weights = Literal["base", "adapter", "merged"]
+_WEIGHTS_OF: dict[str, Weights] = {"base": "base", "fewshot": "base", "adapter": "adapter", "merged": "merged"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How questions are asked."""
+
+    batch_size: int = 64
+    """Prompts answered together."""
+
+
+class OpenedArm(NamedTuple):
+    """An arm, what decides its answers, and how to get it."""
+
+    arm: Arm
+    identity: dict[str, Json]
+    open: Callable[[], Subject]
+
+
+class LoadedWeights:
+    """The weights of a run, one set in memory at a time."""
+
+    def __init__(self, trained: TrainedRun, asking: Asking, fetching: Fetching) -> None:
+        self._trained = trained
+        self._asking = asking
+        self._fetching = fetching
+        self._name: Weights | None = None
+        self._generator: Generator | None = None
+
+    def get(self, name: Weights) -> Generator:
+        """Load ``name``, unless it is what was loaded last."""
+        if self._generator is None or self._name != name:
+            self._generator = None  # the old weights leave memory before the new ones come
+            size = self._asking.batch_size
+            if name == "merged":
+                self._generator = load_merged(self._trained, merged_folder(self._trained), batch_size=size)
+            else:
+                self._generator = load_generator(self._trained, name, batch_size=size, fetching=self._fetching)
+            self._name = name
+        return self._generator
+
+
+def open_arms(trained: TrainedRun, arms: Sequence[Arm], asking: Asking, *, fetching: Fetching) -> Iterator[OpenedArm]:
+    """Every arm in turn.
+
+    Raises:
+        ConfigError: an arm that this run can't have.
+    """
+    task = require_task(trained)
+    weights = LoadedWeights(trained, asking, fetching)
+    leads: dict[str, Lead] = {"base": trained.task_lead, "adapter": trained.trained_lead, "merged": trained.trained_lead}
+    if any(arm.variant == "fewshot" for arm in arms):
+        leads["fewshot"] = _examples(trained, task)
+    for arm in arms:
+        yield _local(trained, task, arm, leads[arm.variant], weights)
+
+
+def _local(trained: TrainedRun, task: Task, arm: Arm, lead: Lead, weights: LoadedWeights) -> OpenedArm:
+    merged = str(read_json(merged_folder(trained) / MANIFEST)["digest"]) if arm.variant == "merged" else None
+    identified = identity(trained, arm.variant, lead, merged_digest=merged)
+
+    def opened() -> Subject:
+        generator = weights.get(_WEIGHTS_OF[arm.variant])
+        if arm.variant == "fewshot":
+            generator = RetryGenerator(generator, task)
+        return Subject(arm.name, generator, lead, task.max_new_tokens, identified)
+
+    return OpenedArm(arm, identified, opened)
+
+
+def _examples(trained: TrainedRun, task: Task) -> Lead:
+    rows = training_rows(trained.run, trained.values, task)
+    if rows is None:
+        raise ConfigError(
+            "fewshot: expected training rows to take examples from, found that nobody said what this run was trained on",
+            hint="adopt it with --data, or leave fewshot out of --variants",
+        )
+    return fewshot_lead(task, rows.train, trained.values["seed"])
+
+
+def merged_folder(trained: TrainedRun) -> Path:
+    """Where a run's merged model lies, which matches its manifest.
+
+    Raises:
+        ConfigError: the run has none.
+        IntegrityError: it does not match its manifest.
+    """
+    folder = trained.run.merged
+    pointer = trained.run.merged_pointer
+    if pointer.is_file():
+        stored: Any = read_json(pointer)
+        folder = pointer.parent / str(stored["path"])
+    if not (folder / MANIFEST).is_file():
+        raise ConfigError(
+            f"{folder}: expected a merged model with its {MANIFEST}, found none", hint="leave merged out of --variants"
+        )
+    verify_manifest(folder)
+    return folder
