@@ -14,7 +14,7 @@ from loren.errors import EXIT_GATE
 _VARIANTS = ("base", "fewshot", "adapter", "merged")
 
 
-class _Variants(click.ParamType[tuple[str, ...]]):
+class VariantNames(click.ParamType[tuple[str, ...]]):
     """Names with commas between them."""
 
     name = "VARIANTS"
@@ -37,7 +37,7 @@ class _Variants(click.ParamType[tuple[str, ...]]):
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--variants",
-    type=_Variants(),
+    type=VariantNames(),
     help="Some of base,fewshot,adapter,merged. [default: base,fewshot,adapter; base,adapter with --limit]",
 )
 @click.option("--limit", type=click.IntRange(1), help="Ask a fixed stratified sample; a preview under eval/preview/, no verdict.")

@@ -27,7 +27,7 @@ VERBS: dict[str, str] = {
     "adopt": "make a run folder around an adapter from elsewhere",
     "generate": "answer prompts with a run's adapter or any model",
     "sanity": "ask a run's adapter the task's unseen prompts",
-    "evaluate": "compare base and adapter on the golden questions",
+    "evaluate": "is the adapter better than the base, and than a good prompt?",
     "models": "list, fetch and describe base models",
     "doctor": "show this machine and what would be used",
 }
