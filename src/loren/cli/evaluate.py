@@ -38,7 +38,7 @@ class VariantNames(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--variants",
     type=VariantNames(),
-    help="Some of base,fewshot,adapter,merged. [default: base,fewshot,adapter; base,adapter with --limit]",
+    help="Some of base,fewshot,adapter,merged. [default: base,fewshot,adapter; base,adapter with --limit or unknown training rows]",
 )
 @click.option("--limit", type=click.IntRange(1), help="Ask a fixed stratified sample; a preview under eval/preview/, no verdict.")
 @click.option("--repin", is_flag=True, help="Take the golden file as it is now for the yardstick.")
@@ -57,8 +57,7 @@ def command(
     from loren.evaluate.golden import Wishes, evaluate_run
     from loren.runs.folder import RunFolder
 
-    chosen: Any = variants or (("base", "adapter") if limit else ("base", "fewshot", "adapter"))
-    wishes = Wishes(variants=chosen, limit=limit, repin=repin)
+    wishes = Wishes(cast("Any", variants), limit=limit, repin=repin)
     evaluation = evaluate_run(RunFolder(run), wishes, Asking(batch_size), say=say, fetching=show_fetching)
     text = "\n".join([*_table(evaluation.result), *_verdict(evaluation.result), f"written to {evaluation.path}"])
     finish(output_format, evaluation.result, text=text, next_command=f'loren generate {run} --prompt "..."')

@@ -94,7 +94,7 @@ def _examples(trained: TrainedRun, task: Task) -> Lead:
             "fewshot: expected training rows to take examples from, found that nobody said what this run was trained on",
             hint="adopt it with --data, or leave fewshot out of --variants",
         )
-    return fewshot_lead(task, rows.train, trained.values["seed"])
+    return fewshot_lead(task, rows.train, trained.values.get("seed", 0))  # an adopted run has none
 
 
 def merged_folder(trained: TrainedRun) -> Path:

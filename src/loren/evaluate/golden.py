@@ -31,7 +31,8 @@ Say = Callable[[str], None]
 class Wishes:
     """What is to be evaluated."""
 
-    variants: tuple[Variant, ...] = ("base", "fewshot", "adapter")
+    variants: tuple[Variant, ...] | None = None
+    """None for base, adapter and, in a whole evaluation of a run whose training rows are known, fewshot."""
     constrained: tuple[Variant, ...] = ()
     """Variants that are also asked with their decoding held to the schema; the free ones are asked in any case."""
     limit: int | None = None
@@ -39,11 +40,11 @@ class Wishes:
     repin: bool = False
     """Take the golden file as it is now for the yardstick."""
 
-    @property
-    def arms(self) -> tuple[Arm, ...]:
+    def arms(self, *, is_data_known: bool) -> tuple[Arm, ...]:
         """Those that share weights stand together, so that each is loaded once."""
         order: tuple[Variant, ...] = ("base", "fewshot", "adapter", "merged", "http")
-        asked: list[Variant] = [name for name in order if name in {*self.variants, *self.constrained}]
+        usual = ("base", "fewshot", "adapter") if is_data_known and self.limit is None else ("base", "adapter")
+        asked: list[Variant] = [name for name in order if name in {*(self.variants or usual), *self.constrained}]
         return tuple(Arm(name, held) for name in asked for held in (False, True) if not held or name in self.constrained)
 
 
@@ -76,7 +77,9 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
     trained = open_trained(run)
     task = require_task(trained)
     golden = read_yardstick(task)
-    if not trained.values["data"]["path"]:
+    is_data_known = bool(trained.values["data"]["path"])
+    arms = wishes.arms(is_data_known=is_data_known)
+    if not is_data_known:
         say("warning: the training data is not known, so nobody can say whether a golden question was trained on")
     is_preview = wishes.limit is not None
     folder = run.evaluation / "preview" if is_preview else run.evaluation
@@ -84,25 +87,24 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
     if golden.missing:
         say(f"warning: {golden.missing} pinned questions are gone from the golden file: no verdict (--repin takes it as it is)")
     prompts = [prompt_of(row) for row in golden.rows]
-    for opened in open_arms(trained, wishes.arms, asking, fetching=fetching):
+    for opened in open_arms(trained, arms, asking, fetching=fetching):
         path = folder / f"{opened.arm.name}.jsonl"
         if is_current(path, opened.identity, prompts, max_new_tokens=task.max_new_tokens):
             say(f"{opened.arm.name}: all {len(prompts)} questions were answered before")
             continue
         predict_to_file(opened.open(), prompts, path, say=say)
     names = metrics(task)
-    answers = {arm.name: read_predictions(folder / f"{arm.name}.jsonl") for arm in wishes.arms}
+    answers = {arm.name: read_predictions(folder / f"{arm.name}.jsonl") for arm in arms}
     outcomes = {arm: score_answers(found, golden, task) for arm, found in answers.items()}
     _write_scores(folder / "scores.jsonl", golden, outcomes)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "golden": golden.to_json(),
-        "training_data": "known" if trained.values["data"]["path"] else "unknown",
+        "training_data": "known" if is_data_known else "unknown",
         "task": {"name": task.name, "version": task.version, "digest": task.digest},
         "scorer": scorer_digest(),
         "arms": {
-            arm.name: _arm_json(arm, answers[arm.name], outcomes[arm.name], golden, names, _sidecar(folder, arm))
-            for arm in wishes.arms
+            arm.name: _arm_json(arm, answers[arm.name], outcomes[arm.name], golden, names, _sidecar(folder, arm)) for arm in arms
         },
     }
     if not is_preview:
