@@ -1,6 +1,6 @@
 # Every task of this project; CI runs these and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint types imports docs docs-check site bench bench-contract clean
+.PHONY: help setup demo test test-slow check lint types imports docs docs-check site bench bench-contract bench-evaluate clean
 
 VENV := .venv
 PYTHON ?= python3
@@ -58,6 +58,9 @@ bench: setup ## measure what the README says
 
 bench-contract: setup ## measure the data contract: speed, processes, memory, duplicates (30 minutes; SCALE=0.01 for a glance)
 	$(BIN)/python benchmarks/contract.py --scale $(or $(SCALE),1) $(if $(JSON),--json $(JSON))
+
+bench-evaluate: setup ## measure answering: tokens a CPU second against one prompt at a time (10 minutes)
+	$(BIN)/python benchmarks/evaluate.py $(if $(JSON),--json $(JSON))
 
 clean: ## remove the environment, caches and runs
 	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis .coverage* examples/*/runs

@@ -106,6 +106,19 @@ def test_a_whole_evaluation_gives_a_verdict_and_leaves_with_1_where_it_is_no(hel
     assert stages["evaluate"]["verdict"] == "failed"
 
 
+def test_constrained_answers_satisfy_the_schema_wherever_they_ended(helpdesk: Path) -> None:
+    done = loren("evaluate", "runs/a", "--variants", "adapter", "--constrained", "adapter,fewshot", "--limit", "6", cwd=helpdesk)
+    assert done.returncode == 0, done.stderr
+    folder = helpdesk / "runs" / "a" / "eval" / "preview"
+    arms = json.loads((folder / "result.json").read_text())["arms"]
+    assert set(arms) == {"fewshot", "fewshot-constrained", "adapter", "adapter-constrained"}
+    scores = [json.loads(line)["arms"] for line in (folder / "scores.jsonl").read_text().splitlines()]
+    assert all(score["adapter-constrained"]["schema_valid"] >= score["adapter-constrained"]["ended"] for score in scores)
+    assert sum(score["adapter"]["parses"] for score in scores) == 0
+    held, free = (json.loads((folder / f"{arm}.meta.json").read_text()) for arm in ("adapter-constrained", "adapter"))
+    assert (held["constraint"] is None, free["constraint"]) == (False, None)
+
+
 def test_a_shorter_golden_file_is_no_verdict_until_it_is_pinned_anew(helpdesk: Path, tmp_path: Path) -> None:
     shutil.copytree(helpdesk, tmp_path / "p")
     golden = helpdesk / "task" / "golden.jsonl"  # the run names its task by path

@@ -40,24 +40,32 @@ class VariantNames(click.ParamType[tuple[str, ...]]):
     type=VariantNames(),
     help="Some of base,fewshot,adapter,merged. [default: base,fewshot,adapter; base,adapter with --limit or unknown training rows]",
 )
+@click.option("--constrained", type=VariantNames(), default="", help="Variants that also answer held to schema.json (llguidance).")
 @click.option("--limit", type=click.IntRange(1), help="Ask a fixed stratified sample; a preview under eval/preview/, no verdict.")
 @click.option("--repin", is_flag=True, help="Take the golden file as it is now for the yardstick.")
 @click.option("--batch-size", type=click.IntRange(1, 256), default=64, show_default=True, help="Prompts answered together.")
 @format_option
 def command(
-    run: Path, variants: tuple[str, ...] | None, limit: int | None, repin: bool, batch_size: int, output_format: Format
+    run: Path,
+    variants: tuple[str, ...] | None,
+    constrained: tuple[str, ...],
+    limit: int | None,
+    repin: bool,
+    batch_size: int,
+    output_format: Format,
 ) -> int:
     """Answer the golden questions with RUN's variants, score the answers, and say whether the adapter is better.
 
     base is the base model with the task's system prompt; fewshot adds the schema, examples from the training rows and one retry of
-    an invalid answer; adapter and merged get what training had. Answers that were given before by the same weights to the same
-    questions are taken from their file, and a call that was killed is gone on with. Leaves with 1 unless every gate says yes.
+    an invalid answer; adapter and merged get what training had. With --constrained a variant answers once more, its decoding held
+    to the task's schema, beside its free answers. Answers that the same weights gave before to the same questions are taken from
+    their file, and a call that was killed is gone on with. Leaves with 1 unless every gate says yes.
     """
     from loren.evaluate.arms import Asking
     from loren.evaluate.golden import Wishes, evaluate_run
     from loren.runs.folder import RunFolder
 
-    wishes = Wishes(cast("Any", variants), limit=limit, repin=repin)
+    wishes = Wishes(cast("Any", variants), cast("Any", constrained), limit=limit, repin=repin)
     evaluation = evaluate_run(RunFolder(run), wishes, Asking(batch_size), say=say, fetching=show_fetching)
     text = "\n".join([*_table(evaluation.result), *_verdict(evaluation.result), f"written to {evaluation.path}"])
     finish(output_format, evaluation.result, text=text, next_command=f'loren generate {run} --prompt "..."')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from loren.errors import ConfigError
 from loren.evaluate.fewshot import RetryGenerator, fewshot_lead
@@ -15,6 +15,9 @@ from loren.models.protocol import Generator
 from loren.provenance.manifest import MANIFEST, verify_manifest
 from loren.runs.files import Json, read_json
 from loren.task.definition import Task
+
+if TYPE_CHECKING:
+    from loren.models.generate import HuggingFaceGenerator
 
 Weights = Literal["base", "adapter", "merged"]
 _WEIGHTS_OF: dict[str, Weights] = {"base": "base", "fewshot": "base", "adapter": "adapter", "merged": "merged"}
@@ -44,9 +47,9 @@ class LoadedWeights:
         self._asking = asking
         self._fetching = fetching
         self._name: Weights | None = None
-        self._generator: Generator | None = None
+        self._generator: HuggingFaceGenerator | None = None
 
-    def get(self, name: Weights) -> Generator:
+    def get(self, name: Weights) -> HuggingFaceGenerator:
         """Load ``name``, unless it is what was loaded last."""
         if self._generator is None or self._name != name:
             self._generator = None  # the old weights leave memory before the new ones come
@@ -66,22 +69,40 @@ def open_arms(trained: TrainedRun, arms: Sequence[Arm], asking: Asking, *, fetch
         ConfigError: an arm that this run can't have.
     """
     task = require_task(trained)
+    constraint = _constraint(task) if any(arm.constrained for arm in arms) else None
     weights = LoadedWeights(trained, asking, fetching)
     leads: dict[str, Lead] = {"base": trained.task_lead, "adapter": trained.trained_lead, "merged": trained.trained_lead}
     if any(arm.variant == "fewshot" for arm in arms):
         leads["fewshot"] = _examples(trained, task)
     for arm in arms:
-        yield _local(trained, task, arm, leads[arm.variant], weights)
+        yield _local(trained, arm, leads[arm.variant], weights, constraint if arm.constrained else None)
 
 
-def _local(trained: TrainedRun, task: Task, arm: Arm, lead: Lead, weights: LoadedWeights) -> OpenedArm:
+def _constraint(task: Task) -> str:
+    """Digest of what constrained decoding is held to, found out before anything is loaded.
+
+    Raises:
+        ConfigError: the task has no schema, or one that decoding can't be held to.
+        PrerequisiteError: llguidance is not installed.
+    """
+    from loren.models.constrain import constraint_digest, require_llguidance
+
+    if task.schema is None:
+        raise ConfigError("--constrained: expected a task with a schema.json to hold decoding to, found one of free text")
+    require_llguidance()
+    return constraint_digest(task.schema)
+
+
+def _local(trained: TrainedRun, arm: Arm, lead: Lead, weights: LoadedWeights, constraint: str | None) -> OpenedArm:
+    task = require_task(trained)
     merged = str(read_json(merged_folder(trained) / MANIFEST)["digest"]) if arm.variant == "merged" else None
-    identified = identity(trained, arm.variant, lead, merged_digest=merged)
+    identified = identity(trained, arm.variant, lead, constraint=constraint, merged_digest=merged)
 
     def opened() -> Subject:
-        generator = weights.get(_WEIGHTS_OF[arm.variant])
-        if arm.variant == "fewshot":
-            generator = RetryGenerator(generator, task)
+        loaded = weights.get(_WEIGHTS_OF[arm.variant])
+        if arm.constrained and task.schema is not None:
+            loaded = loaded.held_to(task.schema)
+        generator: Generator = RetryGenerator(loaded, task) if arm.variant == "fewshot" else loaded
         return Subject(arm.name, generator, lead, task.max_new_tokens, identified)
 
     return OpenedArm(arm, identified, opened)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from loren.errors import ConfigError, Problem
 from loren.models.cache import Progress
@@ -19,6 +19,9 @@ from loren.provenance.manifest import MANIFEST, verify_manifest
 from loren.runs.files import Json, read_json
 from loren.runs.folder import METADATA, RunFolder
 from loren.task.definition import Task, load_task
+
+if TYPE_CHECKING:
+    from loren.models.generate import HuggingFaceGenerator
 
 Fetching = Callable[[], AbstractContextManager[Progress]]
 Variant: TypeAlias = Literal["base", "fewshot", "adapter", "merged", "http"]
@@ -146,7 +149,9 @@ def open_run(trained: TrainedRun, variant: Literal["base", "adapter"], *, batch_
     )
 
 
-def load_generator(trained: TrainedRun, weights: Literal["base", "adapter"], *, batch_size: int, fetching: Fetching) -> Generator:
+def load_generator(
+    trained: TrainedRun, weights: Literal["base", "adapter"], *, batch_size: int, fetching: Fetching
+) -> HuggingFaceGenerator:
     """Load a run's base or adapter into memory.
 
     Raises:
@@ -175,7 +180,7 @@ def load_generator(trained: TrainedRun, weights: Literal["base", "adapter"], *, 
     return _generator(model, tokenizer, values["base_model"], batch_size)
 
 
-def load_merged(trained: TrainedRun, folder: Path, *, batch_size: int) -> Generator:
+def load_merged(trained: TrainedRun, folder: Path, *, batch_size: int) -> HuggingFaceGenerator:
     """Load a run's merged model, with the tokenizer that it was saved with."""
     from loren.models.loading import load_tokenizer
 
@@ -264,7 +269,7 @@ def _model(folder: Path, *, in_4bit: bool, double_quant: bool, trust_remote_code
     )
 
 
-def _generator(model: Any, tokenizer: Any, name: str, batch_size: int) -> Generator:
+def _generator(model: Any, tokenizer: Any, name: str, batch_size: int) -> HuggingFaceGenerator:
     from loren.models.chat import ChatRenderer
     from loren.models.generate import HuggingFaceGenerator
 
