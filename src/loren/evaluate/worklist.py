@@ -22,18 +22,18 @@ _SHOWN = 8
 ADVICE: Mapping[Mend, tuple[str, str]] = {
     Mend.FORMAT: (
         "mend the form",
-        "The replies break the schema, or were cut. Compare with base and few-shot: if these keep the form, the targets of the training "
-        "file teach another one. Where replies are only cut, raise `max_new_tokens`.",
+        "The replies break the schema, or were cut. Compare with base and few-shot: if these keep the form, the targets of the "
+        "training file teach another one. Where replies are only cut, raise `max_new_tokens`.",
     ),
     Mend.GOLDEN: (
         "look at the golden target",
-        "Every training row that is like these questions says what the model says. Read the golden targets first: a wrong one is mended "
-        "in the golden file (`loren evaluate RUN --repin` pins it anew). If they are right, the training rows are not.",
+        "Every training row that is like these questions says what the model says. Read the golden targets first: a wrong one is "
+        "mended in the golden file (`loren evaluate RUN --repin` pins it anew). If they are right, the training rows are not.",
     ),
     Mend.CONFLICT: (
         "decide the label",
-        "Training rows that are like these questions have different labels. Read them side by side, and mend the wrong ones; or say in "
-        "`label_meanings` of task.toml what separates the two, and label again by that.",
+        "Training rows that are like these questions have different labels. Read them side by side, and mend the wrong ones; or say "
+        "in `label_meanings` of task.toml what separates the two, and label again by that.",
     ),
     Mend.NO_LABEL: ("write rows with this label", "No training row has the label of these questions: it was never taught."),
     Mend.GAP: (
