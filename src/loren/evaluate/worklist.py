@@ -32,8 +32,8 @@ ADVICE: Mapping[Mend, tuple[str, str]] = {
     ),
     Mend.CONFLICT: (
         "decide the label",
-        "Training rows that are like these questions have different labels. Read them side by side, and mend the wrong ones; or say "
-        "in `label_meanings` of task.toml what separates the two, and label again by that.",
+        "Training rows that are like these questions have different labels. Read them side by side, and mend the wrong ones; or "
+        "say in `label_meanings` of task.toml what separates the two, and label again by that.",
     ),
     Mend.NO_LABEL: ("write rows with this label", "No training row has the label of these questions: it was never taught."),
     Mend.GAP: (

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from loren.cli.main import run as run_command
 from loren.data.rows import Message, Row
 from loren.provenance.digests import sha256_file
 from loren.scoring.criteria import Reply
 from loren.scoring.score import metrics, score_prediction, summarize
 from loren.task.definition import Task, load_task
-from project import loren
 
 HELPDESK = Path(__file__).parents[2] / "tasks" / "helpdesk" / "task"
 SAID = "Thank you for telling us. Please tell me the room so that I can check it."
@@ -30,6 +34,7 @@ TRAINING = [
     ("I cannot sign in to the payroll page with my new password", "access", 3),
     ("Signing in to the payroll page fails, my new password is refused", "access", 3),
     ("Could I have a second screen for my desk, please", "hardware", 1),
+    ("Is there a spare mouse that I may borrow for a week", "hardware", 1),
     ("The shared drive of the sales team is gone", "network", 3),
     ("The printer on floor two prints every page twice", "network", 2),
     ("My chair's armrest screw came loose near the laptop stand", "hardware", 2),
@@ -47,6 +52,21 @@ GOLDEN = [  # situation, question, target, reply (a label, or a text)
     ("screen", "May I get another screen on my desk", ("hardware", 1), (CANARY, 1)),
     ("fine", "The sales team's shared drive disappeared", ("network", 3), ("network", 3)),
 ]
+
+
+class Done(NamedTuple):
+    """As a finished process has it, of a command that ran in this one."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def loren(*arguments: str, cwd: Path) -> Done:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_command([*arguments])
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def target(label: tuple[str, int]) -> str:
@@ -148,7 +168,8 @@ def test_the_lines_say_what_the_page_says(project: Path) -> None:
     lines = [json.loads(line) for line in (project / "runs" / "a" / "eval" / "triage.jsonl").read_text().splitlines()]
     blue = next(line for line in lines if line["line"] == 1)
     assert set(blue) == {
-        "schema_version", "group", "mend", "id", "line", "situation", "slices", "fault", "failed", "expected", "answered", "nearest",
+        "schema_version", "group", "mend", "id", "line", "situation", "slices", "fault", "failed", "expected", "answered",
+        "nearest",
     }  # fmt: skip
     assert (blue["group"], blue["fault"], blue["expected"], blue["answered"]) == (1, "label", ["hardware", "2"], ["network", "2"])
     assert {near["agrees_with"] for near in blue["nearest"][:2]} == {"target", "prediction"}
@@ -177,7 +198,7 @@ def test_with_show_text_texts_are_quoted_and_nothing_in_them_is_markup(project: 
 def test_other_metrics_other_arms_and_json(project: Path) -> None:
     done = loren("triage", "runs/a", "--metric", "schema_valid", "--format", "json", cwd=project)
     data = json.loads(done.stdout)
-    assert (data["failures"], data["asked"], data["training_data"], data["training_rows"]) == (2, 9, "known", 12)
+    assert (data["failures"], data["asked"], data["training_data"], data["training_rows"]) == (2, 9, "known", 13)
     assert {group["mend"] for group in data["groups"]} == {"format"}
     assert data["next"].startswith("loren check")
     done = loren("triage", "runs/a", "--metric", "f1:/reply/text", cwd=project)
@@ -268,9 +289,6 @@ def test_names_that_are_markup_stay_names(project: Path) -> None:
 
 
 def test_no_model_is_loaded(project: Path) -> None:
-    import subprocess
-    import sys
-
     code = "import sys; from loren.cli.main import run; run(['triage', 'runs/a']); print('torch' in sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=120, check=True)
     assert done.stderr.strip() == "False"

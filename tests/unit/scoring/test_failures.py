@@ -155,7 +155,7 @@ def test_small_slices_single_situations_and_missing_outcomes_are_not_tested() ->
 @pytest.mark.parametrize("wordings", [1, 3])
 def test_where_nothing_is_wrong_slices_are_called_weak_in_no_more_than_alpha(wordings: int) -> None:
     generator = np.random.default_rng(20_260_101)
-    simulations = 1_000
+    simulations = 600
     found = 0
     for _ in range(simulations):
         lines = golden_lines(clustered(generator, 120 // wordings, wordings, 0.8), wordings=wordings)
@@ -236,7 +236,7 @@ def test_any_text_is_read_and_its_order_is_irrelevant(rows: list[tuple[str, bool
 @pytest.mark.parametrize("wordings", [1, 3])
 def test_where_nothing_is_wrong_words_are_told_in_no_more_than_alpha(wordings: int) -> None:
     generator = np.random.default_rng(7)
-    simulations = 300
+    simulations = 150
     found = 0
     for _ in range(simulations):
         rows = asked(generator, clustered(generator, 90 // wordings, wordings, 0.25), wordings=wordings)
