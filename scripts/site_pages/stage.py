@@ -37,6 +37,7 @@ SECTIONS = (
             "your-first-adapter",
             "check-your-data",
             "your-own-task",
+            "from-failures-to-data",
             "check-in-ci",
             "colab",
             "local-gpu",

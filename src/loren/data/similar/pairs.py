@@ -65,17 +65,21 @@ class Near:
         """Indices of the near copies of a text, ascending; ``rest`` is it without the collection's common wording."""
         if len(rest) < MIN_REST:
             return np.empty(0, np.int64)
-        starts = np.searchsorted(self._pieces, rest, "left")
-        sizes = np.searchsorted(self._pieces, rest, "right") - starts
-        places = np.arange(int(sizes.sum())) + np.repeat(starts - bounds_of(sizes)[:-1], sizes)
-        shared = np.bincount(self._owners[places], minlength=len(self._texts.rest.sizes))
-        likeness = jaccard(shared, len(rest), self._texts.rest.sizes)
+        likeness = self.likeness(rest)
         if self._texts.rest is self._texts.whole:
             return np.flatnonzero(likeness >= NEAR)
         hits = np.flatnonzero((likeness >= NEAR_REST) & (self._texts.rest.sizes >= MIN_REST))
         wholes = self._texts.whole.take(hits)
         same = np.bincount(wholes.owners()[np.isin(wholes.pieces, whole)], minlength=len(hits))
         return hits[jaccard(same, len(whole), wholes.sizes) >= NEAR]
+
+    def likeness(self, rest: Pieces) -> npt.NDArray[np.float64]:
+        """``(N,)``: the Jaccard index of a text with each of the collection, both without the common wording."""
+        starts = np.searchsorted(self._pieces, rest, "left")
+        sizes = np.searchsorted(self._pieces, rest, "right") - starts
+        places = np.arange(int(sizes.sum())) + np.repeat(starts - bounds_of(sizes)[:-1], sizes)
+        shared = np.bincount(self._owners[places], minlength=len(self._texts.rest.sizes))
+        return jaccard(shared, len(rest), self._texts.rest.sizes)
 
 
 Settled: TypeAlias = Callable[[Places, Places], npt.NDArray[np.bool_]]
