@@ -143,7 +143,7 @@ def make_verdict(scores: list[dict[str, Any]]) -> dict[str, Any]:
     plans = {"all_labels": Plan(), "schema_valid": Plan(Goal.NON_INFERIORITY, margin=0.02)}
     gates = settle({name: compare_shares(paired(scores, "base", "adapter", name), plan) for name, plan in plans.items()})
     comparisons = [
-        _entry(gates.get(name) if before == "base" and name in gates else compare_shares(paired(scores, before, "adapter", name)),
+        comparison_entry(gates.get(name) if before == "base" and name in gates else compare_shares(paired(scores, before, "adapter", name)),
                before, name, is_gate=before == "base" and name in gates)
         for before in ("base", "fewshot") for name, (kind, _) in METRICS.items() if kind == "share"
     ]  # fmt: skip
@@ -173,17 +173,19 @@ def make_verdict(scores: list[dict[str, Any]]) -> dict[str, Any]:
         "forgetting": {
             "base": {"kind": "share", "role": "target", "value": 0.55, "low": 0.41, "high": 0.68, "count": 22, "of": 40},
             "adapter": {"kind": "share", "role": "target", "value": 0.525, "low": 0.38, "high": 0.66, "count": 21, "of": 40},
-            "comparison": _entry(compare_shares(pair_rows([1.0] * 22 + [0.0] * 18, [1.0] * 21 + [0.0] * 19, list(range(40)))),
+            "comparison": comparison_entry(compare_shares(pair_rows([1.0] * 22 + [0.0] * 18, [1.0] * 21 + [0.0] * 19, list(range(40)))),
                                  "base", "guard", is_gate=False),
         },
     }  # fmt: skip
 
 
-def _entry(seen: Comparison | None, before: str, metric: str, *, is_gate: bool) -> dict[str, Any]:
+def comparison_entry(
+    seen: Comparison | None, before: str, metric: str, *, is_gate: bool, after: str = "adapter"
+) -> dict[str, Any]:
     assert seen is not None
     kind, role = METRICS.get(metric, ("share", "target"))
     return {
-        "before": before, "after": "adapter", "metric": metric, "kind": kind, "role": role, "verdict": str(seen.verdict),
+        "before": before, "after": after, "metric": metric, "kind": kind, "role": role, "verdict": str(seen.verdict),
         "words": seen.words, "reason": str(seen.reason), "goal": str(seen.plan.goal), "margin": seen.plan.margin,
         "alpha": seen.plan.alpha, "rows": seen.rows, "situations": seen.situations, "missing": seen.missing,
         "effective_rows": seen.effective_rows, "before_value": seen.before, "after_value": seen.after,

@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "generate": "answer prompts with a run's adapter or any model",
     "sanity": "ask a run's adapter the task's unseen prompts",
     "evaluate": "is the adapter better than the base, and than a good prompt?",
+    "report": "write what was measured as one page, Markdown, JSON and JUnit",
     "models": "list, fetch and describe base models",
     "doctor": "show this machine and what would be used",
 }

@@ -47,6 +47,7 @@ def collect(files: RunFiles, *, run: str, show_text: bool) -> Report:
         loren=__version__,
         made_at=utc_now(),
         name=files.run.path.resolve().name,
+        run=run,
         shows_text=show_text,
         not_measured=[],
         verdict=_verdict(files),

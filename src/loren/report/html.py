@@ -17,6 +17,7 @@ from loren.report.charts import Chart, bar, difference_axis, line_chart
 from loren.report.figures import Comparison
 from loren.report.order import arms_in_order, metrics_by_role, metrics_in_order
 from loren.report.page import Report
+from loren.report.sweep import SweepReport
 from loren.report.words import Words
 
 MOST_FLIPS = 60
@@ -36,6 +37,18 @@ def run_page(report: Report, language: Language) -> str:
         "most_flips": MOST_FLIPS,
     }
     return render("run.html.jinja", values, language, name=report.name)
+
+
+def sweep_page(report: SweepReport, language: Language) -> str:
+    """The page of a sweep."""
+    variants = report.variants
+    values: dict[str, Any] = {
+        "r": report,
+        "targets": metrics_in_order({name for v in variants for name, m in v.metrics.items() if m.role == "target"}),
+        "wordings": metrics_in_order({name for v in variants for name in v.metrics if name == "wording"}),
+        "forms": metrics_in_order({name for v in variants for name in v.metrics if name == "schema_valid"}),
+    }
+    return render("sweep.html.jinja", values, language, name=report.name)
 
 
 def render(template: str, values: Mapping[str, Any], language: Language, *, name: str) -> str:

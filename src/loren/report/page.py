@@ -5,8 +5,7 @@ Nothing in it is null or NaN: what was not measured has no key, and its name sta
 
 from __future__ import annotations
 
-import json
-from typing import Any, Literal
+from typing import Literal
 
 from loren.report.figures import Arm, Comparison, Forgetting, Golden, Overfit, Part, PromptIsEnough, SharedWord, TaskFacts, WeakSlice
 from loren.report.record import (
@@ -198,6 +197,8 @@ class Report(Part):
     made_at: str
     name: str
     """Of the run folder."""
+    run: str
+    """The folder as whoever asked for the report writes it."""
     shows_text: bool
     not_measured: list[str]
     verdict: Verdict
@@ -214,28 +215,3 @@ class Report(Part):
     def to_json(self) -> dict[str, Json]:
         """As report.json has it."""
         return self.model_dump(mode="json", exclude_none=True)
-
-
-def schema_text() -> str:
-    """The JSON Schema of report.json."""
-    schema: dict[str, Any] = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_tidy(Report.model_json_schema(mode="serialization")),
-    }
-    return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"
-
-
-def _tidy(value: Any) -> Any:
-    """Objects hold the named keys and no other, and nothing is null: what is not known is not there."""
-    if isinstance(value, list):
-        items: list[Any] = value
-        return [_tidy(item) for item in items if item != {"type": "null"}]
-    if not isinstance(value, dict):
-        return value
-    node: dict[str, Any] = {key: _tidy(item) for key, item in value.items() if key != "default" or item is not None}
-    if "properties" in node:
-        node["additionalProperties"] = False
-    if len(node.get("anyOf", ())) == 1:
-        (only,) = node.pop("anyOf")
-        node = {**only, **node}
-    return node

@@ -54,7 +54,7 @@ def read_run(run: RunFolder, *, show_text: bool) -> RunFiles:
         RunFolderError: there is no run here.
         IntegrityError: a file is not of its form, is too large, or holds NaN.
     """
-    config = _read(run.require().config, Config) or Config()
+    config = read_form(run.require().config, Config)
     evaluation, is_preview = run.evaluation, False
     if not (evaluation / RESULT).is_file() and (evaluation / "preview" / RESULT).is_file():
         evaluation, is_preview = evaluation / "preview", True
@@ -82,8 +82,17 @@ def _texts(evaluation: Path, result: Result) -> Texts:
     return {arm: {line.id: line.text for line in _lines(there[arm], Answer)} for arm in result.arms if arm in there}
 
 
+def read_form(path: Path, form: type[_P]) -> _P:
+    """One JSON file against its form.
+
+    Raises:
+        IntegrityError: it is not there, is not of its form, is too large, or holds NaN.
+    """
+    return _formed(read_json(path), form, str(path))
+
+
 def _read(path: Path, form: type[_P]) -> _P | None:
-    return _formed(read_json(path), form, str(path)) if path.is_file() else None
+    return read_form(path, form) if path.is_file() else None
 
 
 def _lines(path: Path, form: type[_P]) -> Iterator[_P]:
@@ -117,7 +126,7 @@ def _formed(value: Any, form: type[_P], place: str) -> _P:
             for fault in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise IntegrityError(
-            f"{place}: expected {form.__name__.lower()} as this version of Loren writes it, found another form",
+            f"{place}: expected a file as this version of Loren writes it, found another form",
             problems=problems,
             hint="run the command again that wrote it, with this version of Loren",
         ) from error

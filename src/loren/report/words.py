@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any, cast
 
 from loren.data.rules import Language
+from loren.report.figures import Comparison
 
 NARROW = "\u00a0"
 """Between a number and its unit: no line ends there."""
@@ -53,6 +54,13 @@ class Words:
         if key not in self._names(section):
             return name
         return self(f"{section}.{key}", what=pointer or self("metric.reply")) if colon else self(f"{section}.{key}")
+
+    def verdict(self, seen: Comparison) -> str:
+        """What a comparison showed; "not worse" names its margin."""
+        key = seen.verdict.replace(" ", "_")
+        if key not in self._names("word"):
+            return seen.words
+        return self(f"word.{key}", margin=self.change(seen.kind, seen.margin, sign=False))
 
     def arm(self, name: str) -> str:
         """A variant, with what holds its decoding."""
