@@ -11,7 +11,7 @@ from typing import Any
 from loren.runs.files import write_json, write_text
 
 from loren.scoring.stats.rows import PairedRows, pair_rows
-from loren.scoring.stats.shares import share_interval
+from loren.scoring.stats.shares import share_interval, wilson_interval
 from loren.scoring.stats.verdict import Comparison, Goal, Plan, compare_shares, settle
 
 CANARY = "canary-7f3a"
@@ -152,14 +152,14 @@ def make_verdict(scores: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "comparisons": comparisons,
         "verdict": {"passed": passed, "word": "better" if passed else "inconclusive", "candidate": "adapter",
-                    "reasons": [f"{name}: {gate.words} than base" for name, gate in gates.items()], "gates": places},
+                    "reasons": [f"{name} against base: {gate.words}" for name, gate in gates.items()], "gates": places},
         "prompt_is_enough": {"answer": "no", "words": "the adapter is better than a prompt with examples", "margin": 0.05,
                              "tokens_a_request": {"fewshot": 1242.5, "adapter": 150.9}},
         "weak_slices": {"adapter": [
             {"slice": "label", "value": "other / low", "metric": "all_labels", "rows": 60, "right": 31, "share": 0.5167,
-             "rest_share": 0.8, "low": -0.42, "high": -0.15, "p_value": 0.0001, "adjusted_p": 0.0008},
+             "rest_share": 0.8, "low": 0.38, "high": 0.65, "p_value": 0.0001, "adjusted_p": 0.0008},
             {"slice": "diacritics", "value": "without", "metric": "all_labels", "rows": 43, "right": 27, "share": 0.6279,
-             "rest_share": 0.76, "low": -0.28, "high": 0.01, "p_value": 0.06, "adjusted_p": 0.24},
+             "rest_share": 0.76, "low": 0.46, "high": 0.77, "p_value": 0.06, "adjusted_p": 0.24},
         ]},
         "shared_words": {"adapter": [
             {"word": f"{CANARY}-hoàn", "failing": 21, "of_failing": 70, "passing": 12, "of_passing": 230, "ratio": 5.75},
@@ -171,12 +171,21 @@ def make_verdict(scores: list[dict[str, Any]]) -> dict[str, Any]:
             "verbatim": {"replies": 300, "reused": 4, "share": 0.0133},
         },
         "forgetting": {
-            "base": {"kind": "share", "role": "target", "value": 0.55, "low": 0.41, "high": 0.68, "count": 22, "of": 40},
-            "adapter": {"kind": "share", "role": "target", "value": 0.525, "low": 0.38, "high": 0.66, "count": 21, "of": 40},
+            "guard": {"sha256": "21" * 32, "questions": 40},
+            "base": {"all": _guard(22, 40), "languages": {"en": _guard(14, 20), "vi": _guard(8, 20)},
+                     "kinds": {"facts": _guard(22, 40)}, "cut": 0},
+            "adapter": {"all": _guard(21, 40), "languages": {"en": _guard(14, 20), "vi": _guard(7, 20)},
+                        "kinds": {"facts": _guard(21, 40)}, "cut": 1},
+            "words": "not shown",
             "comparison": comparison_entry(compare_shares(pair_rows([1.0] * 22 + [0.0] * 18, [1.0] * 21 + [0.0] * 19, list(range(40)))),
                                  "base", "guard", is_gate=False),
         },
     }  # fmt: skip
+
+
+def _guard(count: int, of: int) -> dict[str, Any]:
+    low, high = wilson_interval(count, of)
+    return {"count": count, "of": of, "value": count / of, "low": low, "high": high}
 
 
 def comparison_entry(
@@ -192,6 +201,7 @@ def comparison_entry(
         "difference": seen.difference, "low": seen.interval.low, "high": seen.interval.high, "p_value": seen.p_value,
         "adjusted_p": seen.adjusted_p, "detectable": seen.detectable, "fixed": seen.fixed, "broken": seen.broken,
         "test": seen.methods.test, "interval_method": seen.methods.interval, "gate": is_gate,
+        "passed": seen.passed,
     }  # fmt: skip
 
 

@@ -56,7 +56,9 @@ class Comparison(Part):
     kind: str
     role: str = ""
     verdict: str
-    words: str
+    words: str = ""
+    passed: bool | None = None
+    """It showed what its goal asks."""
     reason: str = ""
     goal: str = ""
     margin: float = 0.0
@@ -110,10 +112,12 @@ class WeakSlice(Part):
     value: str
     metric: str = ""
     rows: int
-    right: float
+    right: int | None = None
+    """Of outcomes that are yes or no."""
     share: float
     rest_share: float
     low: float
+    """Lower end of the 95 % interval of ``share``."""
     high: float
     p_value: float
     adjusted_p: float
@@ -166,11 +170,29 @@ class Overfit(Part):
         return {"metrics": gaps, "verbatim": found.get("verbatim")}
 
 
+class GuardShare(Part):
+    """How many general questions were answered well."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    of: int
+
+
+class GuardShares(Part):
+    """Of all questions, and of each language and kind."""
+
+    all: GuardShare
+    languages: dict[str, GuardShare] = {}
+    kinds: dict[str, GuardShare] = {}
+
+
 class Forgetting(Part):
     """General questions, before and after."""
 
-    base: Measure | None = None
-    adapter: Measure | None = None
+    base: GuardShares | None = None
+    adapter: GuardShares | None = None
     comparison: Comparison | None = None
 
 

@@ -16,7 +16,7 @@ from loren.data.rules import Language
 from loren.report.charts import Chart, bar, difference_axis, line_chart
 from loren.report.figures import Comparison
 from loren.report.order import arms_in_order, metrics_by_role, metrics_in_order
-from loren.report.page import Report
+from loren.report.page import Report, other_reasons
 from loren.report.sweep import SweepReport
 from loren.report.words import Words
 
@@ -30,6 +30,7 @@ def run_page(report: Report, language: Language) -> str:
     arms = evaluation.arms if evaluation else {}
     values: dict[str, Any] = {
         "r": report,
+        "reasons": other_reasons(report.verdict),
         "arms": arms_in_order(arms),
         "roles": metrics_by_role(arms),
         "losses": _losses(report),

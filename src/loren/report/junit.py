@@ -67,7 +67,7 @@ def sweep_junit(report: SweepReport) -> str:
 
 
 def _gate(gate: Comparison) -> Case:
-    passed = gate.verdict == ("not worse" if gate.goal == "non-inferiority" else "better")
+    passed = gate.verdict == ("not worse" if gate.goal == "non-inferiority" else "better") if gate.passed is None else gate.passed
     said = (
         f"{gate.words}: {gate.before_value:.4f} -> {gate.after_value:.4f}, difference {gate.difference:+.4f} "
         f"[{gate.low:+.4f}, {gate.high:+.4f}], adjusted p {gate.adjusted_p:.4f}, detectable {gate.detectable:.4f}"

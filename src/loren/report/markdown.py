@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from loren.data.rules import Language
 from loren.report.figures import Comparison
 from loren.report.order import arms_in_order, metrics_by_role, metrics_in_order
-from loren.report.page import Evaluation, Flips, Report
+from loren.report.page import Evaluation, Flips, Report, other_reasons
 from loren.report.sweep import SweepReport, Variant
 from loren.report.words import Words
 
@@ -24,8 +24,8 @@ def run_markdown(report: Report, language: Language) -> str:
     w = Words(language)
     verdict = report.verdict
     parts = [f"# {w('page.title', name=code(report.name))}", _headline(report, w)]
-    if verdict.reasons:
-        parts.append("\n".join(f"- {code(reason)}" for reason in verdict.reasons))
+    if reasons := other_reasons(verdict):
+        parts.append("\n".join(f"- {code(reason)}" for reason in reasons))
     if verdict.gates:
         parts += [f"## {w('verdict.gates')}", comparison_table(verdict.gates, w)]
     if report.evaluation:
@@ -146,9 +146,9 @@ def _weak(report: Report, w: Words) -> list[str]:
         rows = [
             [
                 f"{w.name('slice', s.slice) if s.slice in {'label', 'situation', 'length', 'diacritics'} else code(s.slice)} {code(s.value)}",
-                w("weak.of", count=w.number(s.right), of=w.number(s.rows)),
-                w.figure("share", s.share),
-                w.figure("share", s.rest_share),
+                w("weak.of", count=w.number(s.right), of=w.number(s.rows)) if s.right is not None else w.number(s.rows),
+                w.figure("share" if s.right is not None else "mean", s.share),
+                w.figure("share" if s.right is not None else "mean", s.rest_share),
                 w.p(s.adjusted_p).replace("<", "&lt;"),
             ]
             for s in slices[arm]

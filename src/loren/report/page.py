@@ -39,6 +39,12 @@ class Verdict(Part):
     gates: list[Comparison] = []
 
 
+def other_reasons(verdict: Verdict) -> list[str]:
+    """The reasons that the table of gates does not tell already: a variant that was not asked."""
+    told = tuple(f"{gate.metric} against {gate.before}: " for gate in verdict.gates)
+    return [reason for reason in verdict.reasons if not reason.startswith(told)]
+
+
 class Evaluation(Part):
     """The golden questions, as each arm answered them."""
 

@@ -20,6 +20,7 @@ from loren.runs.folder import METADATA, RunFolder
 _P = TypeVar("_P", bound=Part)
 RESULT = "result.json"
 SCORES = "scores.jsonl"
+_AGAIN = "run the command again that wrote it, with this version of Loren"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,10 @@ def _lines(path: Path, form: type[_P]) -> Iterator[_P]:
 
 def _formed(value: Any, form: type[_P], place: str) -> _P:
     try:
+        json.dumps(value, ensure_ascii=False).encode()
         return form.model_validate(value)
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can escape and no page can hold
+        raise IntegrityError(f"{place}: expected Unicode text, found half a character", hint=_AGAIN) from error
     except ValidationError as error:
         # Only the place and the kind of fault: the value may be a customer's text.
         problems = [
@@ -128,5 +132,5 @@ def _formed(value: Any, form: type[_P], place: str) -> _P:
         raise IntegrityError(
             f"{place}: expected a file as this version of Loren writes it, found another form",
             problems=problems,
-            hint="run the command again that wrote it, with this version of Loren",
+            hint=_AGAIN,
         ) from error
