@@ -58,7 +58,7 @@ def _measure(values: list[float], situations: list[int], role: str) -> dict[str,
 
 
 def _variant(name: str, values: list[float], situations: list[int]) -> dict[str, Any]:
-    r, level, parameters = VARIANTS[name]
+    r, _level, parameters = VARIANTS[name]
     failed = {"status": "failed", "error": {"kind": "TrainingError", "message": "step 7: loss is nan", "exit_code": 6}}
     return {
         "name": name, "changes": {"lora.r": r, "lora.target_modules": ["q_proj", "v_proj"]},

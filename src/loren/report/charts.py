@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 Series = Sequence[tuple[float, float]]
@@ -43,7 +43,9 @@ class Chart(NamedTuple):
     y_step: float
 
 
-def line_chart(series: dict[str, Series], *, width: float = 360, height: float = 200, dotted: frozenset[str] = frozenset()) -> Chart:
+def line_chart(
+    series: Mapping[str, Series], *, width: float = 360, height: float = 200, dotted: frozenset[str] = frozenset()
+) -> Chart:
     """Lay out lines.
 
     Args:

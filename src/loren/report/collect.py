@@ -239,5 +239,3 @@ def _near(path: Path) -> Path:
     """The path as seen from the working directory, where it lies below it."""
     here = Path(os.getcwd())
     return path.relative_to(here) if path.is_relative_to(here) else path
-
-

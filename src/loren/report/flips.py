@@ -26,7 +26,9 @@ def find_flips(result: Result, scores: Sequence[Scores], texts: Texts, *, run: s
     pairs = dict.fromkeys((comparison.before, comparison.after) for comparison in result.comparisons)
     if not pairs and {"base", "adapter"} <= set(result.arms):
         pairs[("base", "adapter")] = None
-    kinds = {name: measure.kind for arm in result.arms.values() for name, measure in arm.metrics.items() if measure.role == "target"}
+    kinds = {
+        name: measure.kind for arm in result.arms.values() for name, measure in arm.metrics.items() if measure.role == "target"
+    }
     found: list[Flips] = []
     for before, after in pairs:
         rows = [_flip(row, (before, after), kinds, texts, run=run, golden=golden) for row in scores]
@@ -43,9 +45,7 @@ def find_flips(result: Result, scores: Sequence[Scores], texts: Texts, *, run: s
     return found
 
 
-def _flip(
-    row: Scores, pair: tuple[str, str], kinds: dict[str, str], texts: Texts, *, run: str, golden: Path | None
-) -> Flip | None:
+def _flip(row: Scores, pair: tuple[str, str], kinds: dict[str, str], texts: Texts, *, run: str, golden: Path | None) -> Flip | None:
     before, after = (row.arms.get(arm, {}) for arm in pair)
     changes = {name: after[name] - before[name] for name in kinds if name in before and name in after}
     least = {name: LEAST_CHANGE if kind == "mean" else 0.5 for name, kind in kinds.items()}

@@ -70,15 +70,17 @@ def render(template: str, values: Mapping[str, Any], language: Language, *, name
         lstrip_blocks=True,
     )
     style, script = (_own(file) for file in ("style.css", "script.js"))
-    environment.globals.update(
-        w=Words(language),
-        lang=language,
-        bar=bar,
-        axis_of=_axis_of,
-        arms_in_order=arms_in_order,
-        metrics_in_order=metrics_in_order,
-        label=_label,
-    )
+    shared: dict[str, Any] = {
+        "w": Words(language),
+        "lang": language,
+        "bar": bar,
+        "axis_of": _axis_of,
+        "arms_in_order": arms_in_order,
+        "metrics_in_order": metrics_in_order,
+        "label": _label,
+    }
+    # Globals, and not values of the one template: macros that are imported see nothing else.
+    environment.globals.update(shared)
     return environment.get_template(template).render(
         **values, title=name, style=Markup(style), script=Markup(script), policy=_policy(style, script)
     )

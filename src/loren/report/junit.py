@@ -92,9 +92,10 @@ def _document(cases: list[Case]) -> str:
             else:
                 ElementTree.SubElement(entry, case.outcome, {"type": case.outcome, "message": message}).text = message
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=False).join(
-        ('<?xml version="1.0" encoding="utf-8"?>\n', "\n")
-    )
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=False).join((
+        '<?xml version="1.0" encoding="utf-8"?>\n',
+        "\n",
+    ))
 
 
 def _counts(cases: list[Case]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from loren.report.page import Evaluation, Flips, Report, other_reasons
 from loren.report.sweep import SweepReport, Variant
 from loren.report.words import Words
 
+SLICES = frozenset({"label", "situation", "length", "diacritics"})
 ANSWERS = frozenset({"take", "inconclusive", "none"})
 VERDICTS = frozenset({"better", "worse", "not worse", "inconclusive", "abstain"})
 BAR = "\u2223"
@@ -112,9 +113,7 @@ def _prompt(evaluation: Evaluation, w: Words) -> list[str]:
     margin = w.change("share", found.margin or 0.0, sign=False)
     answer = found.answer.replace(" ", "_")
     words = w(f"prompt.{answer}", margin=margin) if answer in {"yes", "no", "unclear", "not_asked"} else code(found.answer)
-    tokens = w.listed(
-        f"{code(arm)} {w.number(found.tokens_a_request[arm], 1)}" for arm in arms_in_order(found.tokens_a_request)
-    )
+    tokens = w.listed(f"{code(arm)} {w.number(found.tokens_a_request[arm], 1)}" for arm in arms_in_order(found.tokens_a_request))
     return [f"## {w('prompt.title')}", f"{words} {w('prompt.tokens', parts=tokens) if tokens else ''}".strip()]
 
 
@@ -145,7 +144,7 @@ def _weak(report: Report, w: Words) -> list[str]:
     for arm in arms_in_order(slices):
         rows = [
             [
-                f"{w.name('slice', s.slice) if s.slice in {'label', 'situation', 'length', 'diacritics'} else code(s.slice)} {code(s.value)}",
+                f"{w.name('slice', s.slice) if s.slice in SLICES else code(s.slice)} {code(s.value)}",
                 w("weak.of", count=w.number(s.right), of=w.number(s.rows)) if s.right is not None else w.number(s.rows),
                 w.figure("share" if s.right is not None else "mean", s.share),
                 w.figure("share" if s.right is not None else "mean", s.rest_share),

@@ -8,7 +8,8 @@ from loren.report.figures import Arm
 
 _VARIANTS = ("base", "fewshot", "http", "adapter", "merged")
 _LADDER = (
-    "all_labels", "parses", "schema_valid", "required", "enum", "exact", "f1", "edit", "rule", "wording", "no_invented_facts", "ended",
+    "all_labels", "parses", "schema_valid", "required", "enum", "exact", "f1", "edit", "rule", "wording",
+    "no_invented_facts", "ended",
 )  # fmt: skip
 ROLES = ("target", "format", "text")
 """What was trained for stands first."""

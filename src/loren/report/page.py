@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from loren.report.figures import Arm, Comparison, Forgetting, Golden, Overfit, Part, PromptIsEnough, SharedWord, TaskFacts, WeakSlice
+from loren.report.figures import (
+    Arm,
+    Comparison,
+    Forgetting,
+    Golden,
+    Overfit,
+    Part,
+    PromptIsEnough,
+    SharedWord,
+    TaskFacts,
+    WeakSlice,
+)
 from loren.report.record import (
     Base,
     Dataset,

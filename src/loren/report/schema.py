@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import Field, TypeAdapter
 
@@ -25,11 +25,13 @@ def schema_text() -> str:
 def _tidy(value: Any) -> Any:
     """Objects hold the named keys and no other, and nothing is null: what is not known is not there."""
     if isinstance(value, list):
-        items: list[Any] = value
+        items = cast("list[Any]", value)
         return [_tidy(item) for item in items if item != {"type": "null"}]
     if not isinstance(value, dict):
         return value
-    node: dict[str, Any] = {key: _tidy(item) for key, item in value.items() if key != "default" or item is not None}
+    node: dict[str, Any] = {
+        key: _tidy(item) for key, item in cast("dict[str, Any]", value).items() if key != "default" or item is not None
+    }
     if "properties" in node:
         node["additionalProperties"] = False
     if len(node.get("anyOf", ())) == 1:

@@ -47,7 +47,7 @@ class Words:
         return self._find(f"{section}.{name.replace(' ', '_')}") or name
 
     def metric(self, name: str, *, short: bool = False) -> str:
-        """A metric: `exact:/pointer` is told by its first part, and its pointer added; where there is little room, by that alone."""
+        """A metric: `exact:/pointer` is told by its first part and its pointer; in short, by that alone."""
         kind, colon, pointer = name.partition(":")
         key = f"{kind}_of" if colon else name
         section = "short" if short and key in self._names("short") else "metric"

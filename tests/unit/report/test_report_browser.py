@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
+from test_report_hostile import PAYLOADS, poison
 
 from loren.report.write import write_report
 from report_run import write_run
 from report_sweep import write_sweep
-from test_report_hostile import PAYLOADS, poison
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed; .ci/run installs it")

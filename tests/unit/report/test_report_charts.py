@@ -69,7 +69,16 @@ def test_durations(seconds: float, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0, "0"), (5e-4, "5.0e\u22124"), (4.3e-3, "0.00430"), (2e-5, "2.0e\u22125"), (2.41, "2.41"), (1234.5, "1,234"), (3e7, "3.0e7")]
+    ("value", "said"),
+    [
+        (0, "0"),
+        (5e-4, "5.0e\u22124"),
+        (4.3e-3, "0.00430"),
+        (2e-5, "2.0e\u22125"),
+        (2.41, "2.41"),
+        (1234.5, "1,234"),
+        (3e7, "3.0e7"),
+    ],
 )
 def test_rates(value: float, said: str) -> None:
     assert Words("en").rate(value) == said

@@ -25,7 +25,7 @@ PAYLOADS = [
     "</title></desc></svg></style></script><iframe srcdoc='<script>parent.__hit=1</script>'>",
     "' style='background:url(https://evil.example/a)' onfocus='window.__hit=1' autofocus='",
     "{{ 7 * 191 }} {% raw %} {0.__class__} %s <!-- ]]> &lt;b&gt;",
-    "`|` ``| [x](javascript:alert(1)) ![y](https://evil.example/b) <b>@everyone</b> #1 https://evil.example \\| \x1b[31m \u202e \x00",
+    "`|` ``| [x](javascript:alert(1)) ![y](https://evil.example/b) <b>@everyone</b> #1 https://a.example \\| \x1b[31m \u202e \x00",
 ]
 TABLES = {
     "arms", "metrics", "labels", "/category", "weak_slices", "shared_words", "overfit", "packages", "seeds", "stages", "train",
@@ -42,7 +42,9 @@ def poisoned(value: Any, payload: str, key: str = "") -> Any:
         return [poisoned(item, payload, key) for item in value]
     if not isinstance(value, dict):
         return value
-    renamed = (key in TABLES or key.endswith(payload)) and "label_share" not in value and "value" not in value and "metrics" not in value
+    renamed = (
+        (key in TABLES or key.endswith(payload)) and "label_share" not in value and "value" not in value and "metrics" not in value
+    )
     renamed = renamed and not {"r", "figures", "status", "verdict", "rows", "messages", "all"} & value.keys()
     return {
         (f"{name}{payload}" if renamed and name != "verbatim" else name): poisoned(inner, payload, name)
@@ -80,22 +82,21 @@ MAKERS: list[Callable[[Path], Path]] = [
 
 @pytest.mark.parametrize("place", range(len(MAKERS)))
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_a_foreign_text_is_never_markup(
-    payload: str, place: int, shapes: set[tuple[str, frozenset[str]]], tmp_path: Path
-) -> None:
+def test_a_foreign_text_is_never_markup(payload: str, place: int, shapes: set[tuple[str, frozenset[str]]], tmp_path: Path) -> None:
     run = MAKERS[place](tmp_path / "run")
     poison(run, payload)
     write_report(run, out=tmp_path, language="vi", show_text=True)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = parsed(html)
-    assert {shape for shape in page.shapes if shape[0] != "code"} <= shapes | {
-        (tag, names | {"class"}) for tag, names in shapes
-    }
+    assert {shape for shape in page.shapes if shape[0] != "code"} <= shapes | {(tag, names | {"class"}) for tag, names in shapes}
     assert len(page.all("script")) == 1
     assert page.text.count(payload.split("\x00")[0][:40]) >= 5
     assert "1337" not in page.text  # 7 * 191: nothing of a file is a template
-    tokens = markdown_it.MarkdownIt("commonmark", {"html": True, "linkify": False}).enable("table").parse(
-        (tmp_path / "report.md").read_text(encoding="utf-8")
+    tokens = (
+        markdown_it
+        .MarkdownIt("commonmark", {"html": True, "linkify": False})
+        .enable("table")
+        .parse((tmp_path / "report.md").read_text(encoding="utf-8"))
     )
     flat = [inner for token in tokens for inner in (token, *(token.children or []))]
     assert {token.type for token in flat} & {"html_block", "html_inline", "link_open", "image"} == set()

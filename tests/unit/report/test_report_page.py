@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import tomllib
@@ -69,7 +70,8 @@ def test_both_catalogues_hold_the_same_sentences() -> None:
         fields = [{name for _, name, _, _ in Formatter().parse(words) if name} for words in (text, vietnamese[key])]
         assert fields[0] == fields[1], key
         assert unicodedata.is_normalized("NFC", vietnamese[key]), key
-        assert vietnamese[key].strip() and text.strip()
+        assert vietnamese[key].strip()
+        assert text.strip()
 
 
 def test_every_sentence_is_used() -> None:
@@ -194,7 +196,7 @@ def test_the_page_can_be_read_by_ear_and_by_keyboard(run: Path, tmp_path: Path) 
         levels = [int(element.tag[1]) for element in page.elements if re.fullmatch(r"h[1-6]", element.tag)]
         assert levels[0] == 1
         assert levels.count(1) == 1
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
         assert all("scope" in element.attributes for element in page.all("th"))
         for element in page.elements:
             named = [*element.attributes.get("aria-labelledby", "").split()]
@@ -213,7 +215,9 @@ def test_the_page_asks_nobody_and_runs_nothing_foreign(run: Path, tmp_path: Path
     policy = next(e.attributes["content"] for e in page.all("meta") if e.attributes.get("http-equiv"))
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
-    links = [e.attributes[name] for e in page.elements for name in ("href", "src", "action", "srcset", "data") if name in e.attributes]
+    links = [
+        e.attributes[name] for e in page.elements for name in ("href", "src", "action", "srcset", "data") if name in e.attributes
+    ]
     assert links
     assert all(link.startswith("#") or link == "data:," for link in links)
     assert not any("style" in e.attributes or any(name.startswith("on") for name in e.attributes) for e in page.elements)
