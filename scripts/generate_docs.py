@@ -16,6 +16,7 @@ from reference_pages.rules import rules_page, vietnamese_rules_page
 from reference_pages.task import task_page
 
 from loren.data.outputs.schema import schema_text
+from loren.report.schema import schema_text as report_page_schema
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -26,6 +27,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "dataset.md": dataset_page,
     "report.md": report_page,
     "report.schema.json": schema_text,
+    "report-page.schema.json": report_page_schema,
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
 }

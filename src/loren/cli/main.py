@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "sanity": "ask a run's adapter the task's unseen prompts",
     "evaluate": "is the adapter better than the base, and than a good prompt?",
     "triage": "sort the failures by what would mend them",
+    "report": "write what was measured as one page, Markdown, JSON and JUnit",
     "models": "list, fetch and describe base models",
     "doctor": "show this machine and what would be used",
 }

@@ -19,6 +19,7 @@ LIGHT_ROOMS = (
     "data",
     "plan",
     "scoring",
+    "report",
     "pipeline",
     "cli",
     "models/source",

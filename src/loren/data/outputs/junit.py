@@ -34,7 +34,7 @@ def write_junit(report: CheckReport, out: TextIO) -> None:
 def _case(issue: Issue, rule: str, file: str) -> str:
     line = issue.line or 1
     place = " ".join(part for part in (f"line {issue.line}" if issue.line else "file", issue.path) if part)
-    text = escape(_xml(f"{file}:{line}: {issue.message}\nhint: {issue.hint}"))
+    text = escape(xml_text(f"{file}:{line}: {issue.message}\nhint: {issue.hint}"))
     if issue.severity == "error":
         said = f"<failure{_attributes(type=issue.rule, message=issue.message)}>{text}</failure>"
     else:
@@ -43,8 +43,9 @@ def _case(issue: Issue, rule: str, file: str) -> str:
 
 
 def _attributes(**values: str | int) -> str:
-    return "".join(f" {name}={quoteattr(_xml(str(value)))}" for name, value in values.items())
+    return "".join(f" {name}={quoteattr(xml_text(str(value)))}" for name, value in values.items())
 
 
-def _xml(text: str) -> str:
+def xml_text(text: str) -> str:
+    """A text with a question mark for every character that XML can not hold."""
     return _NOT_XML.sub("?", text)
