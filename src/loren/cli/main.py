@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "generate": "answer prompts with a run's adapter or any model",
     "sanity": "ask a run's adapter the task's unseen prompts",
     "evaluate": "is the adapter better than the base, and than a good prompt?",
+    "sweep": "train variants of a configuration and say which to take",
     "models": "list, fetch and describe base models",
     "doctor": "show this machine and what would be used",
 }

@@ -128,7 +128,7 @@ def load_sweep(
     except ConfigError as error:
         found = [*error.problems, *problems]
         raise ConfigError(f"configuration: {len(found)} problem(s) in {path}", problems=found, hint=error.hint) from error
-    ranges = _ranges(section, problems)
+    ranges = {} if curve else _ranges(section, problems)
     kind: Kind = "curve" if curve else "search" if section.ranges else "variants"
     variants = _curve(curve, problems) if curve else _variants(section, problems)
     folder = base.config.output_dir.with_name(f"{base.config.output_dir.name}-{'curve' if curve else 'sweep'}")
