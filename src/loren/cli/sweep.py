@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,13 +73,17 @@ def command(
     result = sweep(plan, errand)
     record = result.record
     text = "\n".join([*_table(record), *_points(record), *_advice(record), f"written to {result.path}"])
-    winner = record.get("recommendation", {}).get("run")
-    target = os.path.relpath(plan.folder / winner) if winner else os.path.relpath(plan.folder)
-    next_command = (
-        f"loren sanity {target}" if winner else f"loren sweep {config} --resume" if result.exit_code else f"loren sweep {config}"
-    )
-    finish(output_format, record, text=text, next_command=next_command)
+    finish(output_format, record, text=text, next_command=_next(config, record, plan.folder))
     return result.exit_code
+
+
+def _next(config: Path, record: dict[str, Any], folder: Path) -> str:
+    """Try the recommended run; where nothing is recommended, go on with what failed, or compare configurations."""
+    run: str | None = record.get("recommendation", {}).get("run")
+    if run is not None:
+        relative = os.path.relpath(folder / run)
+        return f"loren sanity {shlex.quote(str(folder / run) if relative.startswith('..') else relative)}"
+    return f"loren sweep {shlex.quote(str(config))}" + (" --resume" if record["kind"] != "curve" else "")
 
 
 def _table(record: dict[str, Any]) -> Iterator[str]:

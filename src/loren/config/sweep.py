@@ -161,16 +161,20 @@ def load_sweep(
 
 
 def _section(table: object, problems: list[Problem]) -> SweepConfig:
+    """The section without its wrong keys, so that what is wrong with the rest is said too."""
     try:
         return SweepConfig.model_validate(table)
     except ValidationError as error:
-        known = sorted(SweepConfig.model_fields)
+        known, wrong = sorted(SweepConfig.model_fields), set[str]()
         for item in error.errors(include_url=False):
             key = ".".join(str(part) for part in item["loc"])
             is_unknown = item["type"] == "extra_forbidden"
-            message = unknown_key(key, known) if is_unknown else f"{item['msg']}; got {json.dumps(item['input'], default=str)[:80]}"
+            given = json.dumps(item["input"], default=str)[:80]
+            message = unknown_key(key, known) if is_unknown else f"{item['msg']}; got {given}"
             problems.append(Problem(f"{SWEEP}.{key}".rstrip("."), message))
-    return SweepConfig()
+            wrong.update(str(part) for part in item["loc"][:1])
+    rest = cast("Mapping[str, Any]", table) if isinstance(table, Mapping) else _NO_TABLE
+    return SweepConfig.model_validate({key: value for key, value in rest.items() if key not in wrong})
 
 
 def _variants(section: SweepConfig, problems: list[Problem]) -> list[Variant]:
