@@ -16,9 +16,9 @@ from loren.pipeline.sweep.choice import Field, comparisons, recommend
 from loren.pipeline.sweep.curve import MORE, STOP, UNCLEAR, learning_curve, verdict
 from loren.pipeline.sweep.figures import contestants, over_seeds, summary
 from loren.pipeline.sweep.record import Failure, SweepRun
-from loren.task.definition import load_task
+from loren.scoring.score import Metric
 
-TASK = load_task(Path(__file__).parents[2] / "tasks" / "helpdesk" / "task")
+NAMES = (Metric("schema_valid", "share", "format"), Metric("all_labels", "share", "target"))
 SEEDS = (1, 2, 3)
 
 
@@ -42,7 +42,7 @@ def field_of(shares: Mapping[str, tuple[int, float]], *, rows: int = 60, situati
         for seed in SEEDS
         for name, (parameters, share) in shares.items()
     ]
-    return Field(contestants(runs), {f"r{row}": f"s{row % situations}" for row in range(rows)}, TASK)
+    return Field(contestants(runs), {f"r{row}": f"s{row % situations}" for row in range(rows)}, NAMES, 0.05)
 
 
 def test_the_simplest_is_taken_where_nothing_is_better() -> None:
@@ -103,7 +103,7 @@ def test_a_variant_with_a_failed_run_does_not_compete_and_keeps_its_figures() ->
     runs = [run_of("a", 1, 10, [True] * 20), run_of("b", 1, 20, [True] * 20), run_of("b", 2, 20, [True] * 20)]
     runs[2].status, runs[2].failure = "failed", Failure("TrainingError", "stopped", 6)
     assert [variant.name for variant in contestants(runs)] == ["a"]
-    said: Any = summary(runs[1:], {f"r{row}": str(row) for row in range(20)}, TASK)
+    said: Any = summary(runs[1:], {f"r{row}": str(row) for row in range(20)}, NAMES)
     assert said["metrics"]["all_labels"]["of"] == 20
     assert said["format_20"] == {"metric": "schema_valid", "count": 20, "of": 20}
     assert runs[2].to_json()["error"] == {"kind": "TrainingError", "message": "stopped", "exit_code": 6}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Literal
 from loren.data.load import refuse_golden_rows
 from loren.data.rows import Row
 from loren.errors import DataContractError
-from loren.models.protocol import Completion, Prompt
+from loren.models.protocol import Completion
 from loren.pipeline.sweep.record import SweepRun, failure_of
 from loren.pipeline.sweep.trainings import Workshop, leaves_base_alone
-from loren.provenance.digests import sha256_json, sha256_text
-from loren.runs.files import Json
-from loren.scoring import criteria, score
+from loren.provenance.digests import sha256_json
+from loren.runs.files import Json, read_json
+from loren.scoring.criteria import Reply
+from loren.scoring.score import Outcomes, score_prediction
 from loren.task.definition import Task
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from loren.evaluate.subjects import Fetching, Subject, TrainedRun
     from loren.train.inputs import Data
-
-FIRST_ROWS = 20
-"""As many answers are also counted alone: a glance that needs no statistics."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +69,10 @@ def judge(run: SweepRun, judged: JudgedRows, workshop: Workshop, *, batch_size: 
     """
     from loren.evaluate.predict import is_current, predict_to_file, read_predictions, sidecar_path
     from loren.evaluate.subjects import identity, open_trained
-    from loren.runs.files import read_json
+    from loren.evaluate.yardstick import prompt_of
 
     path = run.folder.evaluation / judged.part / "adapter.jsonl"
-    prompts = [Prompt(row.id, tuple((message.role, message.content) for message in row.messages[:-1])) for row in judged.rows]
+    prompts = [prompt_of(row) for row in judged.rows]
     try:
         trained = open_trained(run.folder)
         asked = identity(trained, "adapter", trained.trained_lead)
@@ -86,7 +83,7 @@ def judge(run: SweepRun, judged: JudgedRows, workshop: Workshop, *, batch_size: 
             predict_to_file(_subject(run, trained, workshop, batch_size=batch_size, fetching=fetching), prompts, path, say=_quietly)
         completions, sidecar = read_predictions(path), read_json(sidecar_path(path))
         run.answers = {name: sidecar[name] for name in ("seconds", "cut", "completion_tokens")}
-        run.scores = {row.id: score_answer(row, completions[row.id], judged.task) for row in judged.rows}
+        run.scores = {row.id: _score(row, completions[row.id], judged.task) for row in judged.rows}
         run.status = "judged"
     except DataContractError:
         raise  # a target of the file itself: it is wrong for every run
@@ -119,24 +116,7 @@ def _quietly(text: str) -> None:
     """A line a run is enough."""
 
 
-def score_answer(row: Row, completion: Completion, task: Task) -> dict[str, float]:
-    """Metric -> outcome of one answer: 0 or 1, or between them where the metric is a mean.
+def _score(row: Row, completion: Completion, task: Task) -> Outcomes:
+    from loren.evaluate.yardstick import question_of
 
-    Raises:
-        DataContractError: the row's own target does not parse.
-    """
-    scored = score.score_prediction(row.messages[-1].content, completion.text, completion.finish_reason, task)
-    found = {"parses": float(scored.parses), "schema_valid": float(scored.schema_valid)} if task.is_json else {}
-    found |= {f"exact:{pointer}": float(is_right) for pointer, is_right in scored.labels.items()}
-    if task.labels:
-        found["all_labels"] = float(scored.all_labels)
-    if "wording" in criteria.applicable(task):
-        asked = "\n".join(message.content for message in row.messages if message.role == "user")
-        reply = criteria.Reply(prompt=asked, text=completion.text, finish_reason=completion.finish_reason)
-        found["wording"] = float(criteria.wording(reply, task).passed)
-    return {**found, "ended": float(scored.ended)}
-
-
-def scorer_digest() -> str:
-    """Of the code that scores: another one scores again."""
-    return sha256_text(inspect.getsource(score) + inspect.getsource(criteria))
+    return score_prediction(row.messages[-1].content, Reply(question_of(row), completion.text, completion.finish_reason), task)

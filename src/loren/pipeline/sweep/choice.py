@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loren.pipeline.sweep.figures import Contestant, format_metric, metric_kind, metric_role, paired, target_metric
+from loren.pipeline.sweep.figures import Contestant, format_metric, paired, target_metric
 from loren.runs.files import Json
+from loren.scoring.gate import FORMAT_MARGIN, comparison_json
+from loren.scoring.score import Metric
 from loren.scoring.stats.verdict import (
     FEWEST_SITUATIONS,
     Comparison,
@@ -22,10 +24,6 @@ from loren.scoring.stats.verdict import (
     compare_shares,
     settle,
 )
-from loren.task.definition import Task
-
-FORMAT_MARGIN = 0.02
-"""What a cheaper variant may lose in format."""
 
 
 @dataclass(frozen=True)
@@ -35,72 +33,41 @@ class Field:
     variants: Sequence[Contestant]
     """The cheapest first; at least one."""
     situations: Mapping[str, str]
-    task: Task
+    names: Sequence[Metric]
+    margin: float
+    """By which a cheaper variant may be worse in what was trained for."""
 
     @property
-    def metrics(self) -> list[str]:
-        """In the order of a table."""
-        return list(next(iter(self.variants[0].runs[0].scores.values())))
-
-    @property
-    def target(self) -> str:
+    def target(self) -> Metric:
         """The metric by which is chosen."""
-        return target_metric(self.metrics)
+        return target_metric(self.names)
 
-    def compare(self, before: Contestant, after: Contestant, metric: str, margin: float = 0.0) -> Comparison:
+    def compare(self, before: Contestant, after: Contestant, metric: Metric, margin: float = 0.0) -> Comparison:
         """Is ``after`` better; or, with a margin, is it not worse by that much?"""
-        pair = paired(before.outcomes(metric), after.outcomes(metric), self.situations)
+        pair = paired(before.outcomes(metric.name), after.outcomes(metric.name), self.situations)
         plan = Plan(Goal.NON_INFERIORITY if margin else Goal.SUPERIORITY, margin)
-        return compare_shares(pair, plan) if metric_kind(metric) == "share" else compare_scores(pair, plan)
+        return compare_shares(pair, plan) if metric.kind == "share" else compare_scores(pair, plan)
 
 
 def comparisons(field: Field) -> list[Json]:
     """Every other variant against the simplest, metric by metric; the target's p values are corrected over the variants."""
-    simplest, others = field.variants[0], field.variants[1:]
+    simplest, others = field.variants[0], {other.name: other for other in field.variants[1:]}
     entries: list[Json] = []
-    for metric in field.metrics:
-        margin = FORMAT_MARGIN if metric_role(metric, field.task) == "format" else 0.0
-        found = {other.name: field.compare(simplest, other, metric, margin) for other in others}
+    for metric in field.names:
+        margin = FORMAT_MARGIN if metric.role == "format" else 0.0
+        found = {name: field.compare(simplest, other, metric, margin) for name, other in others.items()}
         is_gate = metric == field.target
         entries += [
-            comparison_entry(simplest.name, name, metric, field.task, comparison, gate=is_gate)
+            comparison_entry(simplest, others[name], metric, comparison, gate=is_gate)
             for name, comparison in (settle(found) if is_gate else found).items()
         ]
     return entries
 
 
-def comparison_entry(before: str, after: str, metric: str, task: Task, found: Comparison, *, gate: bool) -> dict[str, Json]:
+def comparison_entry(before: Contestant, after: Contestant, metric: Metric, found: Comparison, *, gate: bool) -> dict[str, Json]:
     """A comparison in the form of eval/result.json."""
-    return {
-        "before": before,
-        "after": after,
-        "metric": metric,
-        "kind": metric_kind(metric),
-        "role": metric_role(metric, task),
-        "verdict": str(found.verdict),
-        "words": found.words,
-        "reason": str(found.reason),
-        "goal": str(found.plan.goal),
-        "margin": found.plan.margin,
-        "alpha": found.plan.alpha,
-        "rows": found.rows,
-        "situations": found.situations,
-        "missing": found.missing,
-        "effective_rows": found.effective_rows,
-        "before_value": found.before,
-        "after_value": found.after,
-        "difference": found.difference,
-        "low": found.interval.low,
-        "high": found.interval.high,
-        "p_value": found.p_value,
-        "adjusted_p": found.adjusted_p,
-        "detectable": found.detectable,
-        "fixed": found.fixed,
-        "broken": found.broken,
-        "test": found.methods.test,
-        "interval_method": found.methods.interval,
-        "gate": gate,
-    }
+    names: dict[str, Json] = {"before": before.name, "after": after.name, "metric": metric.name}
+    return {**names, "kind": metric.kind, "role": metric.role, "gate": gate, **comparison_json(found)}
 
 
 def recommend(field: Field, *, left_out: Sequence[str] = ()) -> dict[str, Json]:
@@ -110,16 +77,15 @@ def recommend(field: Field, *, left_out: Sequence[str] = ()) -> dict[str, Json]:
         field: the variants that can be compared.
         left_out: names of those that can't, for a run of theirs failed.
     """
-    metric, margin = field.target, field.task.evaluation.prompt_margin
-    simplest = field.variants[0]
-    best = max(field.variants, key=lambda variant: variant.mean(metric))  # the first of equals, which is the cheaper
+    metric, simplest = field.target, field.variants[0]
+    best = max(field.variants, key=lambda variant: variant.mean(metric.name))  # the first of equals, which is the cheaper
     chosen = next(variant for variant in field.variants if variant is best or _stands_in(field, best, variant))
     gain = field.compare(simplest, chosen, metric) if chosen is not simplest else None
     is_few = len(set(field.situations.values())) < FEWEST_SITUATIONS
     is_told = not is_few and (gain is None or gain.verdict is Verdict.BETTER)
     taken = chosen if is_told else simplest
-    evidence = [_value(variant, metric) for variant in field.variants]
-    evidence += [_difference(simplest, other, metric, field.compare(simplest, other, metric)) for other in field.variants[1:]]
+    evidence = [_value(variant, metric.name) for variant in field.variants]
+    evidence += [_difference(simplest, other, metric.name, field.compare(simplest, other, metric)) for other in field.variants[1:]]
     if len(simplest.runs) == 1:
         evidence.append("one seed a variant: another seed may turn a small difference around; --seeds 3 would tell")
     evidence += [f"{name} is left out: not all of its runs could be judged" for name in left_out]
@@ -129,8 +95,8 @@ def recommend(field: Field, *, left_out: Sequence[str] = ()) -> dict[str, Json]:
         "run": f"runs/{taken.runs[0].name}",
         "best": best.name,
         "simplest": simplest.name,
-        "metric": metric,
-        "margin": margin,
+        "metric": metric.name,
+        "margin": field.margin,
         "words": _words(field, best, taken, is_told=is_told, is_few=is_few),
         "evidence": evidence,
     }
@@ -147,16 +113,16 @@ def nobody(failed: int) -> dict[str, Json]:
 
 def _stands_in(field: Field, best: Contestant, cheaper: Contestant) -> bool:
     """The cheaper one is shown not to be worse than the best by the margin, and its format is not shown to be worse."""
-    target = field.compare(best, cheaper, field.target, field.task.evaluation.prompt_margin)
-    shape = field.compare(best, cheaper, format_metric(field.metrics), FORMAT_MARGIN)
+    target = field.compare(best, cheaper, field.target, field.margin)
+    shape = field.compare(best, cheaper, format_metric(field.names), FORMAT_MARGIN)
     return target.verdict is Verdict.NOT_WORSE and shape.verdict is not Verdict.WORSE
 
 
 def _words(field: Field, best: Contestant, taken: Contestant, *, is_told: bool, is_few: bool) -> str:
-    metric, margin, simplest = field.target, field.task.evaluation.prompt_margin, field.variants[0]
+    metric, margin, simplest = field.target.name, field.margin, field.variants[0]
     if not is_told:
         situations = len(set(field.situations.values()))
-        detectable = max((field.compare(simplest, other, metric).detectable for other in field.variants[1:]), default=1.0)
+        detectable = max((field.compare(simplest, other, field.target).detectable for other in field.variants[1:]), default=1.0)
         why = (
             f"{situations} situations are too few for a verdict"
             if is_few

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from loren.pipeline.sweep.choice import Field, comparison_entry
-from loren.pipeline.sweep.figures import metric_entry, over_seeds
+from loren.pipeline.sweep.figures import metric_entries, over_seeds
 from loren.runs.files import Json
 from loren.scoring.stats.verdict import FEWEST_SITUATIONS
 
@@ -20,19 +20,19 @@ def learning_curve(field: Field, percents: Mapping[str, int], rows: Mapping[str,
         percents: name of a variant -> its share in per cent.
         rows: name of a variant -> training rows.
     """
-    metric, margin = field.target, field.task.evaluation.prompt_margin
+    metric, margin = field.target, field.margin
     ordered = sorted(field.variants, key=lambda variant: percents[variant.name])
     points: list[Json] = [
         {
             "variant": variant.name,
             "percent": percents[variant.name],
             "rows": rows[variant.name],
-            "score": metric_entry(metric, variant, field.situations, field.task),
+            "score": metric_entries(variant.runs, field.situations, [metric])[metric.name],
             "eval_loss": over_seeds([run.figures["eval_loss"] for run in variant.runs]),
         }
         for variant in ordered
     ]
-    curve: dict[str, Json] = {"metric": metric, "margin": margin, "points": points}
+    curve: dict[str, Json] = {"metric": metric.name, "margin": margin, "points": points}
     if len(ordered) < 2:
         return {**curve, "answer": UNCLEAR, "words": "Can't tell: fewer than two data sizes could be judged."}
     last = ordered[-1]
@@ -42,11 +42,11 @@ def learning_curve(field: Field, percents: Mapping[str, int], rows: Mapping[str,
     if found.situations < FEWEST_SITUATIONS:
         answer = UNCLEAR
     seen = (
-        f"{rows[half.name]} -> {rows[last.name]} rows: {metric} {found.before:.3f} -> {found.after:.3f}, "
+        f"{rows[half.name]} -> {rows[last.name]} rows: {metric.name} {found.before:.3f} -> {found.after:.3f}, "
         f"{found.difference:+.3f} [{found.interval.low:+.3f}, {found.interval.high:+.3f}]; the margin is {margin:g}, "
         f"{found.situations} situations"
     )
-    comparison = comparison_entry(half.name, last.name, metric, field.task, found, gate=False)
+    comparison = comparison_entry(half, last, metric, found, gate=False)
     return {**curve, "comparison": comparison, "answer": answer, "words": f"{answer[0].upper()}{answer[1:]}: {seen}."}
 
 

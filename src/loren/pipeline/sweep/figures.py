@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
-from loren.pipeline.sweep.record import SweepRun, means
+from loren.pipeline.sweep.record import SweepRun
 from loren.runs.files import Json
+from loren.scoring.score import Metric, summarize
 from loren.scoring.stats.formulas import critical_value
 from loren.scoring.stats.rows import PairedRows, pair_rows
-from loren.scoring.stats.scores import mean_interval
-from loren.scoring.stats.shares import share_interval
-from loren.task.definition import Task
 
+FIRST_ROWS = 20
+"""As many answers are also counted alone: a glance that needs no statistics."""
 _SEEDED = ("train_loss", "eval_loss", "overfit_gap")
 _MEANS = ("train_seconds", "train_cpu_seconds", "tokens")
 
@@ -50,10 +50,10 @@ def contestants(runs: Sequence[SweepRun]) -> list[Contestant]:
     return sorted(whole, key=lambda variant: variant.cost)
 
 
-def summary(runs: Sequence[SweepRun], situations: Mapping[str, str], task: Task) -> dict[str, Json]:
+def summary(runs: Sequence[SweepRun], situations: Mapping[str, str], names: Sequence[Metric]) -> dict[str, Json]:
     """``figures``, ``metrics`` and ``format_20`` of one variant, from those of its runs that have them."""
     trained = [run.figures for run in runs if run.figures]
-    judged = Contestant("", [run for run in runs if run.status == "judged"])
+    judged = [run for run in runs if run.status == "judged"]
     if not trained:
         return {}
     figures: dict[str, Json] = {
@@ -62,14 +62,15 @@ def summary(runs: Sequence[SweepRun], situations: Mapping[str, str], task: Task)
     }
     figures |= {name: fmean(each[name] for each in trained) for name in _MEANS}
     figures |= {name: over_seeds([each[name] for each in trained]) for name in _SEEDED}
-    if not judged.runs:
+    if not judged:
         return {"figures": figures}
-    names = list(next(iter(judged.runs[0].scores.values())))
-    return {
-        "figures": figures,
-        "metrics": {name: metric_entry(name, judged, situations, task) for name in names},
-        "format_20": _first_rows(judged, task),
-    }
+    return {"figures": figures, "metrics": metric_entries(judged, situations, names), "format_20": _first_rows(judged, names)}
+
+
+def metric_entries(runs: Sequence[SweepRun], situations: Mapping[str, str], names: Sequence[Metric]) -> dict[str, Json]:
+    """Every metric over rows times seeds: the seeds of a row stand in its situation."""
+    scored = [(row, outcomes) for run in runs for row, outcomes in run.scores.items()]
+    return summarize([outcomes for _, outcomes in scored], names, [situations[row] for row, _ in scored])
 
 
 def over_seeds(values: Sequence[float]) -> dict[str, Json]:
@@ -79,17 +80,6 @@ def over_seeds(values: Sequence[float]) -> dict[str, Json]:
         return {"value": mean}
     reach = critical_value(0.95, len(values) - 1) * stdev(values) / sqrt(len(values))
     return {"value": mean, "low": mean - reach, "high": mean + reach}
-
-
-def metric_entry(metric: str, variant: Contestant, situations: Mapping[str, str], task: Task) -> dict[str, Json]:
-    """One metric of one variant over rows times seeds: the seeds of a row stand in its situation."""
-    outcomes = variant.outcomes(metric)
-    alone = paired(outcomes, outcomes, situations)
-    kind = metric_kind(metric)
-    low, high = share_interval(alone.before, alone) if kind == "share" else mean_interval(alone.before, alone)
-    entry: dict[str, Json] = {"kind": kind, "role": metric_role(metric, task), "value": fmean(outcomes.values())}
-    counts: dict[str, Json] = {"count": round(sum(outcomes.values()))} if kind == "share" else {}
-    return {**entry, "low": low, "high": high, **counts, "of": len(outcomes)}
 
 
 def paired(
@@ -105,34 +95,17 @@ def paired(
     )
 
 
-def metric_kind(metric: str) -> str:
-    """A share of rows, or a mean of numbers between 0 and 1."""
-    return "mean" if metric.startswith(("f1:", "edit:")) else "share"
+def target_metric(names: Sequence[Metric]) -> Metric:
+    """The one figure by which variants are chosen: all labels right, or the reply's words where there are no labels."""
+    return next((name for name in names if name.name == "all_labels"), next(name for name in names if name.role == "target"))
 
 
-def metric_role(metric: str, task: Task) -> str:
-    """Whether a metric judges the format, what was trained, or the text."""
-    if metric in {"parses", "schema_valid", "required", "enum", "ended"}:
-        return "format"
-    if metric == "all_labels" or any(metric == f"exact:{pointer}" for pointer in task.labels):
-        return "target"
-    return "target" if not task.labels and metric.startswith("f1:") else "text"
+def format_metric(names: Sequence[Metric]) -> Metric:
+    """What stands for the format as a whole."""
+    return next((name for name in names if name.name == "schema_valid"), next(name for name in names if name.role == "format"))
 
 
-def target_metric(names: Sequence[str]) -> str:
-    """The one figure by which variants are chosen: all labels right, else the reply's words, else the format."""
-    words = [name for name in names if name.startswith("f1:")]
-    return next(name for name in ("all_labels", *words, "schema_valid", "ended") if name in names)
-
-
-def format_metric(names: Sequence[str]) -> str:
-    """What the lesson calls format accuracy."""
-    return "schema_valid" if "schema_valid" in names else "ended"
-
-
-def _first_rows(judged: Contestant, task: Task) -> dict[str, Json]:
-    from loren.pipeline.sweep.answers import FIRST_ROWS
-
-    metric = format_metric(list(means(judged.runs[0].scores)))
-    first = [scores[metric] for run in judged.runs for scores in list(run.scores.values())[:FIRST_ROWS]]
+def _first_rows(judged: Sequence[SweepRun], names: Sequence[Metric]) -> dict[str, Json]:
+    metric = format_metric(names).name
+    first = [outcomes[metric] for run in judged for outcomes in list(run.scores.values())[:FIRST_ROWS]]
     return {"metric": metric, "count": round(sum(first)), "of": len(first)}

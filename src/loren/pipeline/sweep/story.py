@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from loren.config.sweep import SweepPlan, Variant
 from loren.errors import EXIT_GATE, ConfigError
 from loren.pipeline.sweep import search as searching
-from loren.pipeline.sweep.answers import JudgedRows, judge, judged_rows, scorer_digest
+from loren.pipeline.sweep.answers import JudgedRows, judge, judged_rows
 from loren.pipeline.sweep.choice import Field, comparisons, nobody, recommend
 from loren.pipeline.sweep.curve import learning_curve
 from loren.pipeline.sweep.figures import contestants, summary
@@ -21,6 +21,7 @@ from loren.pipeline.sweep.trainings import Say, Workshop, in_order, refuse_chang
 from loren.provenance.digests import sha256_json
 from loren.runs.files import Json
 from loren.runs.folder import RunFolder
+from loren.scoring.score import metrics, scorer_digest
 
 if TYPE_CHECKING:
     from loren.evaluate.subjects import Fetching
@@ -136,7 +137,7 @@ class _Board:
         if not whole:
             self.conclusions["recommendation"] = nobody(sum(run.status == "failed" for run in runs))
             return
-        compared = Field(whole, self.judged.situations, self.judged.task)
+        compared = Field(whole, self.judged.situations, metrics(self.judged.task), self.judged.task.evaluation.prompt_margin)
         if self.plan.kind == "curve":
             percents = {variant.name: _percent(variant) for variant in self.plan.variants}
             rows = {each.name: len(self.prepared.rows_of(each.runs[0].config.config).train) for each in whole}
@@ -154,7 +155,7 @@ class _Board:
         grouped: dict[str, list[SweepRun]] = {}
         for run in everything:
             grouped.setdefault(run.variant.name, []).append(run)
-        summaries = {name: summary(group, self.judged.situations, task) for name, group in grouped.items()}
+        summaries = {name: summary(group, self.judged.situations, metrics(task)) for name, group in grouped.items()}
         self.folder.write({
             "kind": self.plan.kind,
             "status": status,
@@ -184,18 +185,18 @@ def _ask_golden(board: _Board, errand: Errand, runs: Sequence[SweepRun]) -> int:
     advice: Any = board.conclusions.get("recommendation", {})
     if not errand.ask_golden or "variant" not in advice or not board.judged.task.golden_path.is_file():
         return 0
-    from loren.evaluate.golden import evaluate_run
+    from loren.evaluate.arms import Asking
+    from loren.evaluate.golden import Wishes, evaluate_run
 
     winner = next(run for run in runs if run.variant.name == advice["variant"])
     errand.say(f"{winner.name}: the golden questions, which chose nothing")
-    evaluation = evaluate_run(winner.folder, limit=None, batch_size=errand.batch_size, say=errand.say, fetching=errand.fetching)
-    verdict: Any = evaluation.result.get("verdict")
+    evaluation = evaluate_run(winner.folder, Wishes(), Asking(errand.batch_size), say=errand.say, fetching=errand.fetching)
     board.conclusions["golden"] = {
         "run": f"runs/{winner.name}",
         "result": f"runs/{winner.name}/eval/{evaluation.path.name}",
-        **({"verdict": verdict} if verdict else {}),
+        "verdict": evaluation.result["verdict"],
     }
-    return EXIT_GATE if verdict and not verdict["passed"] else 0
+    return 0 if evaluation.passed else EXIT_GATE
 
 
 def _refuse_several_processes() -> None:
