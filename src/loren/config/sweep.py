@@ -38,11 +38,11 @@ class SweepConfig(Section):
     presets: Annotated[tuple[_Preset, ...], Field(strict=False)] = ()
     """Presets of [lora] to compare; keys that a preset sets win over those of the file."""
     variants: list[dict[str, Any]] = Field(default=[])
-    """[[sweep.variants]] tables: `name`, and any keys of [lora], [quantization] and [train] in which the variant differs."""
+    """A `name` each, and the keys of [lora], [quantization] and [train] in which the variant differs."""
     grid: dict[str, Any] = Field(default={})
-    """[sweep.grid]: key -> list of values; every combination is a variant."""
+    """Key -> list of values; every combination is a variant."""
     ranges: dict[str, Any] = Field(default={})
-    """[sweep.ranges]: key -> { low, high, log }; searched for the lowest validation loss. Stands alone."""
+    """Key -> `low`, `high` and, for orders of magnitude, `log`; searched for the lowest validation loss. They stand alone."""
     trials: int = Field(default=20, ge=1, le=1000)
     """How many points of the ranges are tried; those that fall behind are broken off."""
     seeds: int = Field(default=1, ge=1, le=20)
