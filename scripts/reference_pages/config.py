@@ -10,6 +10,7 @@ from loren.config.environment import ENVIRONMENT_KEYS
 from loren.config.lora import PRESETS
 from loren.config.run import RunConfig
 from loren.config.section import Section
+from loren.config.sweep import SweepConfig
 from reference_pages.fields import key_entry, section_sentence, toml_value
 from reference_pages.markdown import NOTICE
 
@@ -20,6 +21,42 @@ One TOML file holds everything that a run depends on. Paths in it are relative t
 later one wins: default, file, environment, `--set KEY=VALUE`. All mistakes are reported at once, each with its key, what was
 expected and what was given; an unknown key is a mistake. `config.json` of the run folder records every value with where it came
 from.
+"""
+
+_SWEEP_HEAD = """\
+Read by [`loren sweep`](cli.md#loren-sweep) alone: a file with it is also a file for `loren train`. Presets, listed variants and the grid
+make one list together; ranges stand alone. A variant's keys win over the file, the environment and `--set`. It can't differ in what all
+variants share: base, data, split, lengths and seeds.
+
+```toml
+[sweep]
+presets = ["a", "b"]
+seeds = 3
+
+[[sweep.variants]]
+name = "b-long"
+lora.preset = "b"
+train.num_train_epochs = 2.0
+
+[sweep.grid]
+lora.r = [4, 8]
+train.learning_rate = [1e-4, 4e-4]
+```
+
+Instead of a list, ranges, which need `pip install 'loren[sweep]'` and test rows: the validation losses choose the points, and the best
+three are compared on the test rows.
+
+```toml
+[data]
+test_ratio = 0.1
+
+[sweep]
+trials = 20
+
+[sweep.ranges]
+lora.r = { low = 4, high = 64, log = true }
+train.learning_rate = { low = 1e-5, high = 1e-3, log = true }
+```
 """
 
 _ENVIRONMENT_HEAD = """\
@@ -43,6 +80,8 @@ def config_page() -> str:
         parts += [_entry(f"{name}.{field_name}", field) for field_name, field in section.model_fields.items()]
         if name == "lora":
             parts.append(_preset_table())
+    parts += ["## [sweep]\n", section_sentence(SweepConfig), _SWEEP_HEAD]
+    parts += [key_entry(f"sweep.{name}", field, environment="") for name, field in SweepConfig.model_fields.items()]
     parts += [_environment_table(), _all_defaults()]
     return "\n".join(parts)
 

@@ -22,6 +22,7 @@ _TYPES: dict[object, tuple[str, str]] = {
     str: ("string", "strings"),
     Path: ("path", "paths"),
     datetime.date: ("date", "dates"),
+    typing.Any: ("any value", "any values"),
 }
 """Type -> its name, and the name of many."""
 

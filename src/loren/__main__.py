@@ -27,7 +27,7 @@ kernel map and clear them each time."""
 
 def _start_with_allocator() -> None:
     """Start a training once more with glibc's allocator set up, which glibc reads only when a process begins."""
-    if sys.argv[1:2] == ["train"] and platform.libc_ver()[0] == "glibc" and "GLIBC_TUNABLES" not in os.environ:
+    if sys.argv[1:2] in (["train"], ["sweep"]) and platform.libc_ver()[0] == "glibc" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = _ALLOCATOR
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 OPTIONAL = {
     "bitsandbytes": ("4-bit weights (QLoRA)", "pip install 'loren[quantization]'"),
     "mlflow-skinny": ('train.report_to = ["mlflow"]', "pip install 'loren[mlflow]'"),
+    "optuna": ("[sweep.ranges]", "pip install 'loren[sweep]'"),
     "tensorboard": ('train.report_to = ["tensorboard"]', "pip install 'loren[tensorboard]'"),
     "wandb": ('train.report_to = ["wandb"]', "pip install 'loren[wandb]'"),
 }

@@ -62,7 +62,7 @@ class RowTokens:
 
     def statistics(self) -> Mapping[str, Json]:
         """Tokens and label tokens a row, the rows that are too long, and what the configuration's run would see."""
-        from loren.data.split import split_rows
+        from loren.data.split import split_rows, thin_training
         from loren.errors import LorenError
         from loren.models.lengths import token_statistics, training_amount
 
@@ -70,9 +70,9 @@ class RowTokens:
         long = sum(1 for item in self._rows if len(item.rendered.input_ids) > data.max_length)
         statistics = {**token_statistics(self._rows), "max_length": data.max_length, "over_length_rows": long}
         try:
-            split = split_rows(
-                [item.row for item in self._rows], eval_ratio=data.eval_ratio, test_ratio=data.test_ratio, seed=self._config.seed
-            )
+            rows = [item.row for item in self._rows]
+            whole = split_rows(rows, eval_ratio=data.eval_ratio, test_ratio=data.test_ratio, seed=self._config.split_seed)
+            split = thin_training(whole, data.train_share)
         except LorenError:  # a file that can't be split still has tokens; `loren train` says why it can't
             return statistics
         lines = {row.line for row in split.train}

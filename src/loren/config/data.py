@@ -23,6 +23,10 @@ class DataConfig(Section):
     """Share of each label stratum's groups that goes to validation (at least one group a stratum)."""
     test_ratio: float = Field(default=0.0, ge=0, lt=1)
     """Share of each label stratum's groups that goes to test."""
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of each label stratum's training groups that is trained on (one at least); a smaller share lies in a larger one."""
+    split_seed: int | None = Field(default=None, ge=0, lt=2**32)
+    """Seeds the split alone, so that trainings of several seeds have the same rows; without it, `seed` does."""
     max_length: int = Field(default=1024, ge=8)
     """Longest row in tokens. Longer than the model's context is an error; a target is never truncated."""
     over_length: Literal["error", "drop"] = "error"

@@ -21,6 +21,8 @@ from loren.config.run import RunConfig
 from loren.errors import ConfigError, Problem
 
 MAX_CONFIG_BYTES = 1024 * 1024
+SWEEP = "sweep"
+"""The table of a configuration file that says what `loren sweep` compares."""
 _PATH_KEYS = ("task", "output_dir", "data.path", "data.approvals")
 
 
@@ -30,18 +32,25 @@ class ResolvedConfig:
 
     config: RunConfig
     origins: Mapping[str, str]
-    """Dotted key -> "default", "file", "environment NAME", "--set" or "preset b"."""
+    """Dotted key -> "default", "file", "environment NAME", "--set", "preset b" or "sweep"."""
     source: Path | None
     """The configuration file, if there was one."""
 
 
-def load_config(path: Path | None, *, environment: Mapping[str, str], overrides: Sequence[str] = ()) -> ResolvedConfig:
-    """Read and validate a configuration.
+def load_config(
+    path: Path | None,
+    *,
+    environment: Mapping[str, str],
+    overrides: Sequence[str] = (),
+    changes: Mapping[str, object] | None = None,
+) -> ResolvedConfig:
+    """Read and validate a configuration. Its [sweep] is for `loren sweep` alone, and is left unread here.
 
     Args:
         path: a TOML file, or None for defaults; relative paths are then relative to the working directory.
         environment: usually ``os.environ``.
         overrides: ``section.key=value`` strings, the value in TOML syntax (a bare word is taken as a string).
+        changes: dotted key -> value of a variant of a sweep; they win over all others.
 
     Returns:
         The configuration with absolute paths and the origin of every value.
@@ -52,7 +61,7 @@ def load_config(path: Path | None, *, environment: Mapping[str, str], overrides:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if path is not None:
-        for key, value in flatten(_read_toml(path)):
+        for key, value in flatten({name: part for name, part in read_toml(path).items() if name != SWEEP}):
             values[key], origins[key] = value, "file"
     problems: list[Problem] = []
     for name, key in ENVIRONMENT_KEYS.items():
@@ -64,6 +73,8 @@ def load_config(path: Path | None, *, environment: Mapping[str, str], overrides:
             problems.append(Problem(f"--set {override}", "expected section.key=value, found no '='"))
             continue
         values[key.strip()], origins[key.strip()] = _parse_value(key.strip(), text.strip()), "--set"
+    for key, value in (changes or {}).items():
+        values[key], origins[key] = value, "sweep"
     _apply_preset(values, origins)
     config, found = _validate(values, origins)
     problems.extend(found)
@@ -74,13 +85,18 @@ def load_config(path: Path | None, *, environment: Mapping[str, str], overrides:
             problems=problems,
             hint="docs/reference/config.md lists every key",
         )
-    for key in _known_keys():
+    for key in known_keys():
         origins.setdefault(key, "default")
     base = path.parent if path else Path()
     return ResolvedConfig(_absolute_paths(config, base), dict(sorted(origins.items())), path)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a configuration file, as they are written.
+
+    Raises:
+        ConfigError: it can't be read, is too large, or is no TOML.
+    """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: expected at most {MAX_CONFIG_BYTES} bytes, found {path.stat().st_size}")
@@ -129,10 +145,10 @@ def _apply_preset(values: dict[str, Any], origins: dict[str, str]) -> None:
 def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[RunConfig | None, list[Problem]]:
     tree: dict[str, Any] = {}
     problems: list[Problem] = []
-    known = _known_keys()
+    known = known_keys()
     for key, value in values.items():
         if key not in known:
-            problems.append(Problem(key, _unknown_key(key, known)))
+            problems.append(Problem(key, unknown_key(key, known)))
             continue
         section, _, field = key.rpartition(".")
         (tree.setdefault(section, {}) if section else tree)[field] = value
@@ -159,7 +175,8 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> Iterator[Pro
         yield Problem(key or "configuration", message + tail)
 
 
-def _unknown_key(key: str, known: Sequence[str]) -> str:
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    """What is said about a key that is none, with the nearest of those that are known."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [
         candidate for candidate in known if candidate.rpartition(".")[2] == key.rpartition(".")[2]
     ]
@@ -174,7 +191,8 @@ def _sections() -> dict[str, type[BaseModel]]:
     }
 
 
-def _known_keys() -> list[str]:
+def known_keys() -> list[str]:
+    """Every dotted key of a run's configuration."""
     sections = _sections()
     top = [name for name in RunConfig.model_fields if name not in sections]
     return top + [f"{name}.{field}" for name, section in sections.items() for field in section.model_fields]

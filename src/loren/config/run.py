@@ -27,10 +27,15 @@ class RunConfig(Section):
     output_dir: Path = Field(default=Path("runs/first"), strict=False)
     """The run folder; refused when it exists, unless --resume."""
     seed: int = Field(default=42, ge=0, lt=2**32)
-    """Seeds the split, the batch order, the adapter's initial weights and dropout."""
+    """Seeds the split (unless data.split_seed does), the batch order, the adapter's initial weights and dropout."""
     adapter_license: str = Field(default="", max_length=100)
     """Licence of the adapter itself, as an SPDX id, for its metadata and card. Empty: not stated."""
     data: DataConfig = DataConfig()
     lora: LoraConfig = LoraConfig()
     quantization: QuantizationConfig = QuantizationConfig()
     train: TrainConfig = TrainConfig()
+
+    @property
+    def split_seed(self) -> int:
+        """The seed of the split."""
+        return self.seed if self.data.split_seed is None else self.data.split_seed

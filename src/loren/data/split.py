@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 
 from loren.data.rows import Row
 from loren.data.similar.forms import normalised
@@ -49,6 +50,14 @@ class Stratum:
     validation: int
     """Groups that went to validation."""
     test: int
+    left_out: int = 0
+    """Groups of training that are not trained on."""
+
+    def to_json(self) -> dict[str, Json]:
+        """A line of ``strata``; groups that are left out are named where there are any."""
+        train = self.groups - self.validation - self.test - self.left_out
+        counts: dict[str, Json] = {"groups": self.groups, "validation": self.validation, "test": self.test, "train": train}
+        return {"label": list(self.label), **counts, **({"left_out": self.left_out} if self.left_out else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,8 @@ class Split:
     strata: Sequence[Stratum]
     group_ids: dict[int, str]
     """Line of a row -> id of its group."""
+    train_share: float = 1.0
+    """Of the groups that are for training."""
 
     def to_json(self) -> dict[str, Json]:
         """What ``data/split.json`` holds: digests and lines, no text."""
@@ -73,16 +84,8 @@ class Split:
             "seed": self.seed,
             "eval_ratio": self.eval_ratio,
             "test_ratio": self.test_ratio,
-            "strata": [
-                {
-                    "label": list(stratum.label),
-                    "groups": stratum.groups,
-                    "validation": stratum.validation,
-                    "test": stratum.test,
-                    "train": stratum.groups - stratum.validation - stratum.test,
-                }
-                for stratum in self.strata
-            ],
+            **({"train_share": self.train_share} if self.train_share < 1 else {}),
+            "strata": [stratum.to_json() for stratum in self.strata],
             "splits": {name: self._part(rows) for name, rows in parts.items()},
         }
 
@@ -136,6 +139,33 @@ def split_rows(rows: Sequence[Row], *, eval_ratio: float, test_ratio: float, see
     return Split(_by_line(train), _by_line(validation), _by_line(test), seed, eval_ratio, test_ratio, strata, ids)
 
 
+def thin_training(split: Split, share: float) -> Split:
+    """Leave out training groups, the last ones in the order of their stratum: what a smaller share keeps, a larger one keeps too.
+
+    Of a stratum's n training groups the first ``share * n``, rounded up, stay. Validation and test are as they were.
+
+    Args:
+        split: of the whole file.
+        share: of the training groups of each stratum, above 0.
+    """
+    if share >= 1:
+        return split
+    members: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in split.train:
+        members[split.group_ids[row.line]].append(row)
+    by_label: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for group in sorted(members):
+        by_label[_stratum(members[group])].append(group)
+    kept: list[Row] = []
+    left_out: dict[tuple[str, ...], int] = {}
+    for label, groups in by_label.items():
+        count = ceil(Fraction(str(share)) * len(groups))
+        kept += [row for group in groups[:count] for row in members[group]]
+        left_out[label] = len(groups) - count
+    strata = [replace(stratum, left_out=left_out.get(stratum.label, 0)) for stratum in split.strata]
+    return replace(split, train=sorted(kept, key=lambda row: row.line), strata=strata, train_share=share)
+
+
 def _groups(rows: Sequence[Row], seed: int) -> Iterator[Group]:
     parent = list(range(len(rows)))
 
@@ -158,9 +188,14 @@ def _groups(rows: Sequence[Row], seed: int) -> Iterator[Group]:
     for indices in members.values():
         # Named by its least key of the first kind that it has: rows of a situation that are added later leave the name alone.
         name = min(min(keys[index]) for index in indices)
-        labels = Counter(rows[index].label for index in indices)
-        stratum = min(labels, key=lambda label: (-labels[label], label))
-        yield Group(_keyed_hash(seed, name), tuple(sorted((rows[i] for i in indices), key=lambda row: row.line)), stratum)
+        group = tuple(sorted((rows[index] for index in indices), key=lambda row: row.line))
+        yield Group(_keyed_hash(seed, name), group, _stratum(group))
+
+
+def _stratum(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The label that most rows of a group have."""
+    labels = Counter(row.label for row in rows)
+    return min(labels, key=lambda label: (-labels[label], label))
 
 
 def _keys(row: Row) -> tuple[str, ...]:

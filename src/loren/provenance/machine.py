@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -9,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -63,6 +65,24 @@ def peak_memory_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes
+
+
+def forget_peak_memory() -> bool:
+    """Let the peak begin anew, at what the process holds now, so that work that follows other work has a peak of its own.
+
+    Returns:
+        Whether the system can do so (Linux); elsewhere the peak stays the largest so far.
+    """
+    if sys.platform != "linux":
+        return False
+    # The allocator keeps what was freed; glibc alone can be asked to give it back.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 def memory_limit(root: Path = CONTROL_GROUPS, membership: Path = MEMBERSHIP) -> int | None:

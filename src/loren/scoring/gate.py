@@ -84,7 +84,13 @@ def judge_arms(arms: Arms, situations: Mapping[str, str], names: Sequence[Metric
     judged = {pair: settled["\n".join(pair)] for pair in judged}
     every = {**judged, **plain}
     comparisons = [
-        {**pair._asdict(), "kind": kinds[pair.metric].kind, "role": kinds[pair.metric].role, "gate": pair in judged, **_json(seen)}
+        {
+            **pair._asdict(),
+            "kind": kinds[pair.metric].kind,
+            "role": kinds[pair.metric].role,
+            "gate": pair in judged,
+            **comparison_json(seen),
+        }
         for pair, seen in every.items()
     ]
     verdict = _verdict(candidate, [gate_of[pair] for pair in gate_of if pair not in judged], judged)
@@ -121,7 +127,8 @@ def _compare(
     return compare_shares(paired, plan) if metric.kind == "share" else compare_scores(paired, plan)
 
 
-def _json(seen: Comparison) -> dict[str, Json]:
+def comparison_json(seen: Comparison) -> dict[str, Json]:
+    """A comparison as result files hold it, without the names of what was compared."""
     return {
         "verdict": str(seen.verdict),
         "words": seen.words,

@@ -3,20 +3,94 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerBase
+
 from loren.config import RunConfig, flatten
-from loren.data.load import LoadedRows, refuse_golden_rows
+from loren.data.approvals import load_approvals
+from loren.data.load import LoadedRows, load_rows, refuse_golden_rows
 from loren.data.rows import Row
-from loren.data.split import Split
+from loren.data.split import Split, split_rows, thin_training
 from loren.errors import DataContractError, Problem, RunFolderError
 from loren.models.chat import ChatRenderer
 from loren.models.lengths import Dropped, RenderedRow, enforce_max_length, render_rows
+from loren.models.loading import Fetching, LocalBase, load_tokenizer, locate_base
 from loren.provenance.manifest import verify_manifest
 from loren.runs.files import is_leftover, read_json
 from loren.runs.folder import LOCK, RunFolder
-from loren.task.definition import Task
+from loren.task.definition import Task, load_task
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The training file, checked and split; its training rows are those of ``train_share = 1``."""
+
+    task: Task | None
+    loaded: LoadedRows
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that trainings have in common when they differ only in how they train: check, split, base and rendered rows."""
+
+    data: Data
+    base: LocalBase
+    tokenizer: PreTrainedTokenizerBase
+    renderer: ChatRenderer
+    rows: Rows
+
+    def rows_of(self, config: RunConfig) -> Rows:
+        """The rows that ``config`` trains on: its share of the training groups.
+
+        Raises:
+            DataContractError: none of them fits max_length.
+        """
+        split = thin_training(self.rows.split, config.data.train_share)
+        lines = {row.line for row in split.train}
+        train = [item for item in self.rows.train if item.row.line in lines]
+        if not train:
+            raise DataContractError(f"{config.data.path.name}: no train row is left", hint="raise data.train_share")
+        return replace(self.rows, train=train, split=split)
+
+
+def read_data(config: RunConfig, *, say: Say) -> Data:
+    """Check the training file and split it.
+
+    Raises:
+        ConfigError: the task folder is wrong.
+        DataContractError: the file breaks the contract, can't be split, or shares something with golden rows.
+    """
+    task = load_task(config.task) if config.task else None
+    loaded = load_rows(
+        config.data.path,
+        task,
+        approvals=config.data.approvals and load_approvals(config.data.approvals),
+        format_in=config.data.format,
+    )
+    say(f"check  {len(loaded.rows)} rows keep the data contract")
+    split = split_rows(loaded.rows, eval_ratio=config.data.eval_ratio, test_ratio=config.data.test_ratio, seed=config.split_seed)
+    refuse_golden_leaks(split, task, config.data.path)
+    say(f"split  {len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test")
+    return Data(task, loaded, split)
+
+
+def prepare(config: RunConfig, data: Data, *, fetching: Fetching) -> Prepared:
+    """Find the base model and render the rows with its template; no weights are loaded.
+
+    Raises:
+        ModelLoadError: the base model, or a tokenizer in it, can't be found.
+        DataContractError: a row does not fit max_length, or can't be rendered exactly.
+    """
+    base = locate_base(config.base_model, config.revision, trust_remote_code=config.trust_remote_code, fetching=fetching)
+    tokenizer = load_tokenizer(base.folder, trust_remote_code=config.trust_remote_code)
+    renderer = ChatRenderer(tokenizer, config.base_model)
+    return Prepared(data, base, tokenizer, renderer, render(config, data.task, data.loaded, data.split, renderer))
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def training_metadata(
         "train": config.train.model_dump(mode="json"),
         "seeds": {
             "seed": config.seed,
-            "split": config.seed,
+            "split": config.split_seed,
             "batches": config.seed,
             "adapter": config.seed,
             "dropout": config.seed,

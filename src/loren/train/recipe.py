@@ -1,4 +1,4 @@
-"""The recipe: check -> split -> render -> load -> attach -> train -> save -> metadata. Read `train` from top to bottom."""
+"""The recipe: check -> split -> render -> load -> attach -> train -> save -> metadata. Read `train`, then `train_prepared`."""
 # pyright: basic
 
 from __future__ import annotations
@@ -6,29 +6,27 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from transformers import PreTrainedModel
 
 from loren.config import ResolvedConfig, RunConfig
-from loren.data.approvals import load_approvals
-from loren.data.load import load_rows
-from loren.data.split import split_rows
 from loren.errors import ConfigError, Problem, TrainingError, TrainingInterrupted
 from loren.models.chat import ChatRenderer
 from loren.models.generate import plain_stop_ids, refuse_foreign_tokens, stop_token_ids
 from loren.models.identity import decoder_config
 from loren.models.lengths import RenderedRow, token_statistics
-from loren.models.loading import Fetching, LocalBase, load_model, load_tokenizer, locate_base
+from loren.models.loading import Dtype, Fetching, LocalBase, load_model
 from loren.provenance.digests import sha256_json
 from loren.provenance.machine import git_commit, without_secrets
 from loren.runs.files import Json, read_json, write_json
 from loren.runs.folder import SCHEMA_VERSION, RunFolder
-from loren.task.definition import load_task
 from loren.train.artifact import save_artifact, trainable_counts, trainable_digest
 from loren.train.checkpoints import checkpoint_step, list_checkpoints
 from loren.train.execution import Execution, activation_bytes_per_token, resolve_execution, stored_execution
-from loren.train.inputs import Rows, is_finished, refuse_existing, refuse_golden_leaks, render
+from loren.train.inputs import Prepared, Rows, Say, is_finished, prepare, read_data, refuse_existing
 from loren.train.metadata import DataFacts, base_facts, training_metadata
 from loren.train.metrics import MetricsFile, read_metrics
 from loren.train.preflight import require_room
@@ -38,7 +36,37 @@ from loren.train.stopping import stop_on_signals
 from loren.train.trackers import Trackers, require_packages, run_parameters
 from loren.train.trainer import LorenTrainer, peft_config, sft_config
 
-Say = Callable[[str], None]
+BaseLoader = Callable[[RunConfig, LocalBase, Dtype], PreTrainedModel]
+"""Gives a run the base model in its precision, for the run to change."""
+
+
+def load_base(config: RunConfig, base: LocalBase, dtype: Dtype) -> PreTrainedModel:
+    """Load the base model from disk.
+
+    Raises:
+        ModelLoadError: transformers can't read it.
+        PrerequisiteError: 4-bit weights were asked for without bitsandbytes.
+    """
+    return load_model(
+        base.folder,
+        dtype=dtype,
+        load_in_4bit=config.quantization.load_in_4bit,
+        double_quant=config.quantization.double_quant,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Who trains a run, for whom, and from which base in memory."""
+
+    processes: Processes
+    command: Sequence[str]
+    """The command line, for the record."""
+    say: Say
+    load_base: BaseLoader = load_base
+    watch: Callable[[int, float], None] | None = None
+    """Gets step and loss of every validation; what it raises ends the training there."""
 
 
 class TrainResult(NamedTuple):
@@ -73,40 +101,40 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
     say = say if processes.is_main else _say_nothing
     processes.on_main(lambda: refuse_existing(run, resume=resume))
     require_packages(config.train.report_to)
-    task = load_task(config.task) if config.task else None
-    loaded = load_rows(
-        config.data.path,
-        task,
-        approvals=config.data.approvals and load_approvals(config.data.approvals),
-        format_in=config.data.format,
-    )
-    say(f"check  {len(loaded.rows)} rows keep the data contract")
-    split = split_rows(loaded.rows, eval_ratio=config.data.eval_ratio, test_ratio=config.data.test_ratio, seed=config.seed)
-    refuse_golden_leaks(split, task, config.data.path)
-    say(f"split  {len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test")
-    if resume and processes.on_main(lambda: is_finished(run, config, loaded.sha256)):
+    data = read_data(config, say=say)
+    if resume and processes.on_main(lambda: is_finished(run, config, data.loaded.sha256)):
         return TrainResult(run, was_done=True, is_main=processes.is_main)
+    prepared = prepare(config, data, fetching=fetching)
+    train_prepared(prepared, resolved, Surroundings(processes=processes, command=command, say=say), resume=resume)
+    return TrainResult(run, was_done=False, is_main=processes.is_main)
 
-    base = locate_base(config.base_model, config.revision, trust_remote_code=config.trust_remote_code, fetching=fetching)
-    tokenizer = load_tokenizer(base.folder, trust_remote_code=config.trust_remote_code)
-    renderer = ChatRenderer(tokenizer, config.base_model)
-    rows = render(config, task, loaded, split, renderer)
+
+def train_prepared(prepared: Prepared, resolved: ResolvedConfig, around: Surroundings, *, resume: bool) -> None:
+    """Load, attach, train and save: what of a run is not shared with runs that differ in how they train.
+
+    Args:
+        prepared: check, split, base and rendered rows.
+        resolved: the validated configuration; its base and data are those of ``prepared``.
+        around: who trains, and for whom.
+        resume: continue the run in output_dir, where there is one.
+
+    Raises:
+        RunFolderError: another process trains the run, or it can't be resumed here.
+        TrainingError: training stopped itself, or the disk refused.
+        TrainingInterrupted: a signal ended it; what was trained is saved.
+    """
+    config, processes, say = resolved.config, around.processes, around.say
+    run, base, tokenizer = RunFolder(config.output_dir), prepared.base, prepared.tokenizer
+    rows = prepared.rows_of(config)
     say(f"render {_token_line(rows.train)}")
-
     with processes.holding(run, say):
         execution = processes.on_main(lambda: _settle(resolved, run, base, rows, processes, resume=resume, say=say))
         torch.set_num_threads(execution.threads)
-        model = load_model(
-            base.folder,
-            dtype=execution.dtype,
-            load_in_4bit=config.quantization.load_in_4bit,
-            double_quant=config.quantization.double_quant,
-            trust_remote_code=config.trust_remote_code,
-        )
-        _check_model(config, model, tokenizer, renderer, say=say)
+        model = around.load_base(config, base, execution.dtype)
+        _check_model(config, model, tokenizer, prepared.renderer, say=say)
         base_record = base_facts(base, trust_remote_code=config.trust_remote_code)
         lora = peft_config(config.lora, model, str(base_record["name_or_path"])) if config.train.method == "lora" else None
-        trackers = _trackers(config, run, base, loaded.sha256, execution, processes, say)
+        trackers = _trackers(config, run, base, rows.loaded.sha256, execution, processes, say)
         metrics = MetricsFile(run.metrics, trackers.step, is_writer=processes.is_main)
         trainer = LorenTrainer(
             model,
@@ -118,12 +146,12 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
             save_total_limit=config.train.save_total_limit,
             outputs=(metrics, TrainingProgress(logging_steps=config.train.logging_steps, is_shown=processes.is_main)),
         )
+        trainer.watch = around.watch
         trainable, total = trainable_counts(trainer.model)
         say(f"attach {trainable:,} of {total:,} parameters are trained ({trainable / total:.3%})")
 
         with trackers:
-            seconds = _fit(trainer, run, metrics, resume=resume, say=say, command=command)
-
+            seconds = _fit(trainer, run, metrics, resume=resume, say=say, command=around.command)
             if processes.is_main:
                 figures = _figures(run, trainer, seconds)
                 record = training_metadata(
@@ -133,13 +161,12 @@ def train(resolved: ResolvedConfig, *, resume: bool, command: Sequence[str], say
                     lora=_resolved_lora(trainer),
                     parameters=(trainable, total),
                     figures=figures,
-                    command=command,
+                    command=around.command,
                 )
                 save_artifact(run.adapter, model=trainer.model, tokenizer=tokenizer, metadata=record)
-                run.record_stage("train", inputs=_stage_inputs(config, loaded.sha256), verdict="done")
+                run.record_stage("train", inputs=_stage_inputs(config, rows.loaded.sha256), verdict="done")
                 trackers.finish(figures)
                 say(f"save   {run.adapter}")
-    return TrainResult(run, was_done=False, is_main=processes.is_main)
 
 
 def _settle(
@@ -261,6 +288,8 @@ def _fit(trainer: LorenTrainer, run: RunFolder, metrics: MetricsFile, *, resume:
             raise TrainingError(
                 "another process of this training is gone", hint="its own message says why; start all of them again with --resume"
             ) from error
+        finally:
+            trainer.leave_display()
     state = trainer.state
     if trainer.stop.requested and state.global_step < state.max_steps:
         again = shlex.join([*without_secrets(command), *(() if "--resume" in command else ("--resume",))])

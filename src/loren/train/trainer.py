@@ -165,6 +165,7 @@ class LorenTrainer(SFTTrainer):
         self.processes = Processes(args.process_index, args.world_size)
         self.stop = StopRequest()
         self.eval_losses: list[tuple[int, float]] = []
+        self.watch: Callable[[int, float], None] | None = None
         pad = filler_id(model, tokenizer)
         if lora is None:
             model.requires_grad_(True)
@@ -283,7 +284,13 @@ class LorenTrainer(SFTTrainer):
         self._meter.pause(time.perf_counter() - wall, time.process_time() - cpu)
         metrics = {f"{metric_key_prefix}_loss": loss}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if self.watch is not None:
+            self.watch(step, loss)
         return metrics
+
+    def leave_display(self) -> None:
+        """End what a person sees, also where the training was broken off: another one may follow in this process."""
+        self._progress.stop()
 
     def _own_share(self, dataset: Any) -> DataLoader[Any]:
         """Every n-th row for each of n processes. The Trainer's own loader would repeat rows to even out the last batch."""

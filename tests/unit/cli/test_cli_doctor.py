@@ -128,7 +128,8 @@ def test_what_is_optional_is_said_and_is_no_failure(tmp_path: Path) -> None:
 def test_every_extra_that_is_missing_is_named_with_its_command(tmp_path: Path) -> None:
     (tmp_path / "lib" / "torch").mkdir(parents=True)
     (tmp_path / "lib" / "torch" / "__init__.py").write_text("raise ImportError\n")  # not the point here, and slow
-    extras = {"bitsandbytes": "quantization", "mlflow-skinny": "mlflow", "tensorboard": "tensorboard", "wandb": "wandb"}
+    extras = {"bitsandbytes": "quantization", "mlflow-skinny": "mlflow", "optuna": "sweep", "tensorboard": "tensorboard"}
+    extras["wandb"] = "wandb"
     path = os.pathsep.join([str(tmp_path / "lib"), os.environ.get("PYTHONPATH", "")])
     done = doctor("--format", "json", cwd=tmp_path, uninstalled=" ".join(extras), PYTHONPATH=path)
     found = findings(done)

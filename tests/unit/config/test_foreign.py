@@ -21,7 +21,7 @@ import yaml
 
 from loren.config import load_config
 from loren.config.foreign import _SPECIAL, Tool, Translation, run_toml, translate
-from loren.config.load import _known_keys
+from loren.config.load import known_keys
 from loren.config.plain_yaml import read_yaml
 from loren.errors import ConfigError
 
@@ -160,7 +160,7 @@ def test_every_key_is_accounted_for_once_and_the_result_loads(tool: Tool, text: 
     assert len(keys) >= 17
     assert sorted(told) == sorted(keys)
     assert all(entry.note for entry in (*result.translated, *result.without, *result.defaults))
-    assert set(result.values) <= set(_known_keys())
+    assert set(result.values) <= set(known_keys())
 
 
 def test_axolotls_values_and_defaults_become_lorens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +277,7 @@ def test_the_tables_name_only_what_exists() -> None:
     assert set(tables) == {"axolotl", "llamafactory"}
     used: set[str] = set()
     for table in tables.values():
-        known = set(_known_keys())
+        known = set(known_keys())
         assert {*table["same"].values(), *table["defaults"], *table["noted"]} <= known
         assert len({*table["same"], *table["special"], *table["without"]}) == sum(
             len(table[part]) for part in ("same", "special", "without")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loren.config import RunConfig, flatten, load_config
 from loren.config.environment import ENVIRONMENT_KEYS
-from loren.config.load import _known_keys
+from loren.config.load import known_keys
 from loren.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ def test_defaults_file_environment_and_set_win_in_this_order(tmp_path: Path) -> 
     assert origins["train.learning_rate"] == "environment LR"
     assert origins["train.gradient_accumulation_steps"] == "--set"
     assert origins["train.max_steps"] == "default"
-    assert set(origins) == set(_known_keys())
+    assert set(origins) == set(known_keys())
 
 
 def test_every_environment_name_works_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_whatever_the_file_holds_only_our_errors_escape(tmp_path_factory: pytest
 
 @settings(max_examples=100, deadline=None)
 @given(
-    key=st.sampled_from([key for key in _known_keys() if key != "lora.preset"]),
+    key=st.sampled_from([key for key in known_keys() if key != "lora.preset"]),
     value=st.integers(-5, 5) | st.floats(-2, 2) | st.booleans() | st.text(max_size=5),
 )
 def test_an_accepted_value_survives_a_dump(key: str, value: object) -> None:
@@ -124,4 +124,4 @@ def test_an_accepted_value_survives_a_dump(key: str, value: object) -> None:
 def test_leaves_have_dotted_keys() -> None:
     tree = {"seed": 1, "lora": {"target_modules": ["a", "b"], "deep": {"x": None}, "empty": {}}}
     assert list(flatten(tree)) == [("seed", 1), ("lora.target_modules", ["a", "b"]), ("lora.deep.x", None)]
-    assert dict(flatten(RunConfig().model_dump())).keys() == set(_known_keys())
+    assert dict(flatten(RunConfig().model_dump())).keys() == set(known_keys())

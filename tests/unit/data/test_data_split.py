@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import unicodedata
 from collections import defaultdict
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from loren.data.rows import Message, Row
 from loren.data.similar.forms import normalised
 from loren.data.similar.golden import golden_leaks
-from loren.data.split import Split, split_rows
+from loren.data.split import Split, split_rows, thin_training
 from loren.errors import ConfigError, DataContractError
 
 
@@ -240,3 +242,20 @@ def test_golden_questions_and_situations_in_training_are_named_with_both_lines(t
         assert problem.place == "train.jsonl:3"
         assert "golden.jsonl:7" in problem.message
         assert "open" not in problem.message
+
+
+@given(count=st.integers(20, 60), shares=st.lists(st.floats(0.05, 1.0), min_size=2, max_size=4), seed=st.integers(0, 99))
+def test_a_smaller_share_of_the_training_rows_lies_in_a_larger_one(count: int, shares: list[float], seed: int) -> None:
+    whole = split_rows(rows(count, labels="xyz"), eval_ratio=0.2, test_ratio=0.1, seed=seed)
+    thinned = [thin_training(whole, share) for share in sorted(shares)]
+    for smaller, larger in itertools.pairwise([*thinned, whole]):
+        assert {row.line for row in smaller.train} <= {row.line for row in larger.train}
+        assert (smaller.validation, smaller.test) == (whole.validation, whole.test)
+        assert {row.label for row in smaller.train} == {row.label for row in whole.train}
+    for share, part in zip(sorted(shares), thinned, strict=True):
+        entry: Any = part.to_json()
+        groups = sum(stratum["train"] for stratum in entry["strata"])
+        assert groups == entry["splits"]["train"]["groups"]
+        assert groups <= share * len({whole.group_ids[row.line] for row in whole.train}) + 3  # rounded up in each of three strata
+    assert thin_training(whole, 1.0) is whole
+    assert "train_share" not in whole.to_json()

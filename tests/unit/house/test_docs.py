@@ -15,7 +15,7 @@ import pytest
 from doc_blocks import translations
 from loren.cli.main import VERBS
 from loren.config import load_config
-from loren.config.load import _known_keys
+from loren.config.load import known_keys
 from loren.data.rules import all_rules
 from loren.errors import EXIT_BUG, EXIT_GATE, EXIT_INTERRUPTED, LorenError
 from loren.task.definition import TaskFile
@@ -85,7 +85,7 @@ def test_a_stale_page_is_named_with_its_mend(
 
 
 def test_every_configuration_key_has_a_heading() -> None:
-    keys = _known_keys()
+    keys = known_keys()
     assert len(keys) >= 30
     assert [key for key in keys if f"### `{key}`" not in headings(REFERENCE / "config.md")] == []
 
@@ -152,7 +152,7 @@ def test_the_page_of_all_defaults_holds_the_defaults(tmp_path: Path) -> None:
     empty.write_text("", encoding="utf-8")
     assert load_config(path, environment={}).config == load_config(empty, environment={}).config
     named = sum(len(value) if isinstance(value, dict) else 1 for value in tomllib.loads(text).values())
-    assert named >= len(_known_keys()) - 5  # revision, task, preset, data.approvals and data.format are not set by default
+    assert named >= len(known_keys()) - 5  # revision, task, preset, data.approvals and data.format are not set by default
 
 
 def test_the_tree_names_every_file_and_no_other() -> None:

@@ -52,6 +52,6 @@ def test_every_exception_is_still_needed() -> None:
 
 
 def test_configuration_has_at_most_fifty_fields() -> None:
-    from loren.config.load import _known_keys
+    from loren.config.load import known_keys
 
-    assert 30 <= len(_known_keys()) <= MAX_CONFIG_FIELDS
+    assert 30 <= len(known_keys()) <= MAX_CONFIG_FIELDS

@@ -22,6 +22,7 @@ from loren.runs.folder import RunFolder
 from loren.task.definition import load_task
 from loren.train import recipe
 from loren.train.execution import resolve_execution
+from loren.train.inputs import refuse_golden_leaks
 from loren.train.metrics import MetricsFile
 from loren.train.processes import Processes
 from running import train_here
@@ -43,7 +44,7 @@ def test_a_golden_question_or_situation_in_training_is_an_error_with_both_lines(
     leaking = Row(7, (Message("user", question), Message("assistant", "x")))
     related = Row(9, (Message("user", "another"), Message("assistant", "x")), {"situation": second["situation"]})
     with pytest.raises(DataContractError) as caught:
-        recipe.refuse_golden_leaks(split_of(leaking, related), task, Path("train.jsonl"))
+        refuse_golden_leaks(split_of(leaking, related), task, Path("train.jsonl"))
     text = str(caught.value)
     assert "train.jsonl:7" in text
     assert "golden.jsonl:1" in text
@@ -51,8 +52,8 @@ def test_a_golden_question_or_situation_in_training_is_an_error_with_both_lines(
     assert question.strip() not in text
     # A row of validation chooses no weights, but it says when they are good.
     with pytest.raises(DataContractError, match=r"train\.jsonl:7"):
-        recipe.refuse_golden_leaks(Split([], [leaking], [], 42, 0.1, 0.0, [], {7: "g"}), task, Path("train.jsonl"))
-    recipe.refuse_golden_leaks(split_of(Row(1, (Message("user", "new"), Message("assistant", "x")))), task, Path("t"))
+        refuse_golden_leaks(Split([], [leaking], [], 42, 0.1, 0.0, [], {7: "g"}), task, Path("train.jsonl"))
+    refuse_golden_leaks(split_of(Row(1, (Message("user", "new"), Message("assistant", "x")))), task, Path("t"))
 
 
 def test_a_training_file_with_a_golden_row_trains_nothing(tiny_base: Path, tmp_path: Path) -> None:
