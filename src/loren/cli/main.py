@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "evaluate": "is the adapter better than the base, and than a good prompt?",
     "triage": "sort the failures by what would mend them",
     "report": "write what was measured as one page, Markdown, JSON and JUnit",
+    "judge": "another model's opinion of stored predictions, beside the labels",
     "models": "list, fetch and describe base models",
     "doctor": "show this machine and what would be used",
 }

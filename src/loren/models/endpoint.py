@@ -148,6 +148,8 @@ def _address_problems(url: str, *, allow_http: bool) -> list[str]:
     if parts.scheme not in {"http", "https"} or not host or port == 0:
         return ["expected an address that begins with https:// or http:// and a host, found another form"]
     problems: list[str] = []
+    if not parts.netloc.isascii():
+        problems.append("expected a host in ASCII (xn--...), found letters that can look like others")
     if "@" in parts.netloc:
         problems.append(f"expected no user name or password, found some (a key belongs into {API_KEY})")
     if parts.query or parts.fragment:

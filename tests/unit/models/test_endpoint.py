@@ -32,7 +32,8 @@ def test_the_usual_addresses_work(url: str, address: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "host/v1", "ftp://host/v1", "file:///etc/passwd", "https://", "https:///v1", "https://host:99999", "https://host:0",
+        "host/v1", "ftp://host/v1", "file:///etc/passwd", "https://g\u043eogle.example/v1",
+        "https://", "https:///v1", "https://host:99999", "https://host:0",
         "https://[::1", "https://ho st/v1", "https://host/v1\nX: y", "https://me:hunter2@host/v1", "https://hunter2@host/v1",
         "https://host/v1?key=hunter2", "https://host/#hunter2", "http://host/v1", "http://127.0.0.1.host.example/v1",
         "http://10.0.0.1/v1", "http://localhost.example/v1",
