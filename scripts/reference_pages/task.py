@@ -29,9 +29,10 @@ A task says what a good reply is. Loren's code knows no label and no word of any
 | `wording.toml` | politeness, length, next step, and what a reply must not state, claim or promise | no |
 | `sanity.jsonl` | a handful of prompts that training must not hold | by `loren sanity` |
 | `golden.jsonl` | questions with targets, and a `situation` id | by `loren evaluate` |
+| `judge.txt` | a prompt about `{question}`, `{target}` and `{reply}` that asks for a verdict | by `loren judge` |
 
 Rows of `sanity.jsonl` are `{"id": ..., "prompt": ...}` or `{"id": ..., "messages": [...]}`; rows of `golden.jsonl` look like
-training rows. An unknown key in a TOML file is a mistake, and all mistakes are reported at once.
+training rows. A verdict is `{"verdict": "good"}` or `"bad"` with a `"reason"`, and nothing else. An unknown key in a TOML file is a mistake, and all mistakes are reported at once.
 """
 
 _PATTERNS_HEAD = """\

@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "triage": "sort the failures by what would mend them",
     "report": "write what was measured as one page, Markdown, JSON and JUnit",
     "sweep": "train variants of a configuration and say which to take",
+    "judge": "another model's opinion of stored predictions, beside the labels",
     "models": "list, fetch and describe base models",
     "doctor": "show this machine and what would be used",
 }

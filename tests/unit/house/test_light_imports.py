@@ -24,6 +24,9 @@ LIGHT_ROOMS = (
     "cli",
     "models/source",
     "models/protocol",
+    "models/endpoint",
+    "models/http",
+    "models/http_reply",
 )
 
 
