@@ -22,7 +22,7 @@ A task says what a good reply is. Loren's code knows no label and no word of any
 
 | file | holds | needed |
 |---|---|---|
-| `task.toml` | labels, language, thresholds of the sanity check, gates of the evaluation, stricter rules of the data contract | always |
+| `task.toml` | labels, language, thresholds of the sanity check, gates of the evaluation, stricter rules of the contract | always |
 | `schema.json` | JSON Schema (2020-12) of a target; without it a target is free text | for JSON targets |
 | `system.txt` | the system prompt: the base model always gets it, training only with `system_in_training` | no |
 | `rules.json` | relations between fields of a target that evaluation judges: name -> JSON Schema (`if`, `then`) | no |
@@ -32,7 +32,8 @@ A task says what a good reply is. Loren's code knows no label and no word of any
 | `judge.txt` | a prompt about `{question}`, `{target}` and `{reply}` that asks for a verdict | by `loren judge` |
 
 Rows of `sanity.jsonl` are `{"id": ..., "prompt": ...}` or `{"id": ..., "messages": [...]}`; rows of `golden.jsonl` look like
-training rows. A verdict is `{"verdict": "good"}` or `"bad"` with a `"reason"`, and nothing else. An unknown key in a TOML file is a mistake, and all mistakes are reported at once.
+training rows. A verdict is `{"verdict": "good"}` or `"bad"` with a `"reason"`, and nothing else. An unknown key in a TOML file is a
+mistake, and all mistakes are reported at once.
 """
 
 _PATTERNS_HEAD = """\

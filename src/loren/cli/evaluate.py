@@ -7,11 +7,12 @@ from typing import Any, cast
 
 import click
 
+from loren.cli.endpoint import endpoint_options, make_endpoint
 from loren.cli.fetching import show_fetching
 from loren.cli.output import Format, finish, format_option, say
 from loren.errors import EXIT_GATE
 
-_VARIANTS = ("base", "fewshot", "adapter", "merged")
+_VARIANTS = ("base", "fewshot", "adapter", "merged", "http")
 
 
 class VariantNames(click.ParamType[tuple[str, ...]]):
@@ -38,12 +39,14 @@ class VariantNames(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--variants",
     type=VariantNames(),
-    help="Some of base,fewshot,adapter,merged. [default: base,fewshot,adapter; base,adapter with --limit or unknown training rows]",
+    help="Some of base,fewshot,adapter,merged,http. [default: base,fewshot,adapter; "
+    "base,adapter with --limit or unknown training rows]",
 )
 @click.option("--constrained", type=VariantNames(), default="", help="Variants that also answer held to schema.json (llguidance).")
 @click.option("--limit", type=click.IntRange(1), help="Ask a fixed stratified sample; a preview under eval/preview/, no verdict.")
 @click.option("--repin", is_flag=True, help="Take the golden file as it is now for the yardstick.")
 @click.option("--batch-size", type=click.IntRange(1, 256), default=64, show_default=True, help="Prompts answered together.")
+@endpoint_options("http")
 @format_option
 def command(
     run: Path,
@@ -53,20 +56,26 @@ def command(
     repin: bool,
     batch_size: int,
     output_format: Format,
+    sent: bool,
+    **endpoint: Any,
 ) -> int:
     """Answer the golden questions with RUN's variants, score the answers, and say whether the adapter is better.
 
     base is the base model with the task's system prompt; fewshot adds the schema, examples from the training rows and one retry of
     an invalid answer; adapter and merged get what training had. With --constrained a variant answers once more, its decoding held
-    to the task's schema, beside its free answers. Answers that the same weights gave before to the same questions are taken from
-    their file, and a call that was killed is gone on with. Leaves with 1 unless every gate says yes.
+    to the task's schema, beside its free answers. http asks an OpenAI-compatible endpoint, with the system prompt that base gets;
+    nothing is sent without --send, and a key is read from LOREN_HTTP_API_KEY alone.
+
+    Answers that the same weights gave before to the same questions are taken from their file, and a call that was killed is gone
+    on with. Leaves with 1 unless every gate says yes.
     """
     from loren.evaluate.arms import Asking
     from loren.evaluate.golden import Wishes, evaluate_run
     from loren.runs.folder import RunFolder
 
     wishes = Wishes(cast("Any", variants), cast("Any", constrained), limit=limit, repin=repin)
-    evaluation = evaluate_run(RunFolder(run), wishes, Asking(batch_size), say=say, fetching=show_fetching)
+    asking = Asking(batch_size, make_endpoint(endpoint, "http") if endpoint["http_url"] else None, sent)
+    evaluation = evaluate_run(RunFolder(run), wishes, asking, say=say, fetching=show_fetching)
     text = "\n".join([*_table(evaluation.result), *_verdict(evaluation.result), f"written to {evaluation.path}"])
     finish(output_format, evaluation.result, text=text, next_command=f'loren generate {run} --prompt "..."')
     return 0 if evaluation.passed else EXIT_GATE

@@ -11,6 +11,8 @@ from loren.errors import ConfigError
 from loren.evaluate.fewshot import RetryGenerator, fewshot_lead
 from loren.evaluate.subjects import Arm, Fetching, Lead, Subject, TrainedRun, identity, load_generator, load_merged, require_task
 from loren.evaluate.training_rows import training_rows
+from loren.models.endpoint import Endpoint, require_consent
+from loren.models.http import open_endpoint
 from loren.models.protocol import Generator
 from loren.provenance.manifest import MANIFEST, verify_manifest
 from loren.runs.files import Json, read_json
@@ -29,6 +31,10 @@ class Asking:
 
     batch_size: int = 64
     """Prompts answered together."""
+    endpoint: Endpoint | None = None
+    """Whom the variant http asks."""
+    sent: bool = False
+    """The user agreed to sending the questions there."""
 
 
 class OpenedArm(NamedTuple):
@@ -62,19 +68,29 @@ class LoadedWeights:
         return self._generator
 
 
-def open_arms(trained: TrainedRun, arms: Sequence[Arm], asking: Asking, *, fetching: Fetching) -> Iterator[OpenedArm]:
+def open_arms(trained: TrainedRun, arms: Sequence[Arm], asking: Asking, *, rows: int, fetching: Fetching) -> Iterator[OpenedArm]:
     """Every arm in turn.
+
+    Args:
+        trained: the run.
+        arms: its arms.
+        asking: how they are asked.
+        rows: how many questions each would be asked, for the consent to sending them.
+        fetching: shows the download of a base model.
 
     Raises:
         ConfigError: an arm that this run can't have.
     """
     task = require_task(trained)
-    constraint = _constraint(task) if any(arm.constrained for arm in arms) else None
+    constraint = _constraint(task) if any(arm.constrained and arm.variant != "http" for arm in arms) else None
     weights = LoadedWeights(trained, asking, fetching)
     leads: dict[str, Lead] = {"base": trained.task_lead, "adapter": trained.trained_lead, "merged": trained.trained_lead}
     if any(arm.variant == "fewshot" for arm in arms):
         leads["fewshot"] = _examples(trained, task)
     for arm in arms:
+        if arm.variant == "http":
+            yield _remote(trained, arm, asking, rows)
+            continue
         yield _local(trained, arm, leads[arm.variant], weights, constraint if arm.constrained else None)
 
 
@@ -103,6 +119,27 @@ def _local(trained: TrainedRun, arm: Arm, lead: Lead, weights: LoadedWeights, co
         if arm.constrained and task.schema is not None:
             loaded = loaded.held_to(task.schema)
         generator: Generator = RetryGenerator(loaded, task) if arm.variant == "fewshot" else loaded
+        return Subject(arm.name, generator, lead, task.max_new_tokens, identified)
+
+    return OpenedArm(arm, identified, opened)
+
+
+def _remote(trained: TrainedRun, arm: Arm, asking: Asking, rows: int) -> OpenedArm:
+    """An endpoint with the task's system prompt; nothing is sent before it has to be asked, nor without consent.
+
+    Raises:
+        ConfigError: no endpoint was named.
+    """
+    task = require_task(trained)
+    if asking.endpoint is None:
+        raise ConfigError("http: expected an endpoint to ask, found none", hint="give --http-url, --http-model and --send")
+    endpoint = asking.endpoint
+    generator = open_endpoint(endpoint, response_schema=task.schema if arm.constrained else None)
+    lead = trained.task_lead
+    identified = generator.identity(lead)
+
+    def opened() -> Subject:
+        require_consent(endpoint, rows, sent=asking.sent)
         return Subject(arm.name, generator, lead, task.max_new_tokens, identified)
 
     return OpenedArm(arm, identified, opened)

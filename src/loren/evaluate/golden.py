@@ -87,7 +87,7 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
     if golden.missing:
         say(f"warning: {golden.missing} pinned questions are gone from the golden file: no verdict (--repin takes it as it is)")
     prompts = [prompt_of(row) for row in golden.rows]
-    for opened in open_arms(trained, arms, asking, fetching=fetching):
+    for opened in open_arms(trained, arms, asking, rows=len(prompts), fetching=fetching):
         path = folder / f"{opened.arm.name}.jsonl"
         if is_current(path, opened.identity, prompts, max_new_tokens=task.max_new_tokens):
             say(f"{opened.arm.name}: all {len(prompts)} questions were answered before")
