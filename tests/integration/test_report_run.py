@@ -12,6 +12,8 @@ from loren.report.schema import schema_text
 from project import loren
 from report_pages import parsed
 
+HELPDESK = Path(__file__).parents[1] / "tasks" / "helpdesk"
+
 
 def test_a_run_that_was_only_trained(project: Path) -> None:
     assert loren("train", "run.toml", cwd=project).returncode == 0
@@ -33,3 +35,33 @@ def test_a_run_that_was_only_trained(project: Path) -> None:
     shutil.move(project / "gone", project / "data")
     again = loren("train", "run.toml", "--resume", cwd=project)
     assert again.returncode == 0, again.stderr
+
+
+def test_a_run_that_was_asked(tmp_path: Path, tiny_base: Path) -> None:
+    """The seam between rooms: every file as training, sanity check and evaluation really write it."""
+    shutil.copytree(HELPDESK, tmp_path, dirs_exist_ok=True)
+    golden = tmp_path / "task" / "golden.jsonl"
+    golden.write_text("".join(golden.read_text(encoding="utf-8").splitlines(keepends=True)[:12]), encoding="utf-8")
+    (tmp_path / "run.toml").write_text(
+        f'base_model = "{tiny_base}"\ntask = "task"\noutput_dir = "runs/a"\n[train]\nmax_steps = 2\n', encoding="utf-8"
+    )
+    task = tmp_path / "task" / "task.toml"
+    text = task.read_text(encoding="utf-8")
+    task.write_text(text.replace("max_new_tokens = 96", "max_new_tokens = 4"), encoding="utf-8")
+    for verb, code in ((("train", "run.toml"), 0), (("sanity", "runs/a"), 1), (("evaluate", "runs/a", "--limit", "4"), 0)):
+        assert loren(*verb, cwd=tmp_path).returncode == code
+    assert "only a preview was asked" in loren("report", "runs/a", cwd=tmp_path).stdout
+    assert loren("evaluate", "runs/a", cwd=tmp_path).returncode == 1
+    done = loren("report", "runs/a", "--format", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report.pop("next") == "loren report runs/a --show-text"
+    jsonschema.validate(report, json.loads(schema_text()))
+    result = json.loads((tmp_path / "runs" / "a" / "eval" / "result.json").read_text(encoding="utf-8"))
+    assert report["verdict"]["word"] == result["verdict"]["word"]
+    assert [gate["metric"] for gate in report["verdict"]["gates"]] == ["all_labels", "schema_valid", "ended"]
+    assert report["evaluation"]["arms"].keys() == result["arms"].keys() == {"base", "fewshot", "adapter"}
+    assert {"evaluation", "flips", "sanity"}.isdisjoint(report["not_measured"])
+    page = parsed((tmp_path / "runs" / "a" / "report.html").read_text(encoding="utf-8"))
+    assert "12 golden rows in" in page.text
+    assert "/ticket/team exactly right" in page.text
