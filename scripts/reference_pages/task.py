@@ -32,7 +32,6 @@ A task says what a good reply is. Loren's code knows no label and no word of any
 | `judge.txt` | a prompt about `{question}`, `{target}` and `{reply}` that asks for a verdict | by `loren judge` |
 
 Rows of `sanity.jsonl` are `{"id": ..., "prompt": ...}` or `{"id": ..., "messages": [...]}`; rows of `golden.jsonl` look like
-training rows. A verdict is `{"verdict": "good"}` or `"bad"` with a `"reason"`, and nothing else. An unknown key in a TOML file is a
 training rows. What `judge.txt` has to ask for stands [on its page](../concepts/judge.md). An unknown key in a TOML file is a
 mistake, and all mistakes are reported at once.
 """

@@ -32,6 +32,7 @@ VERBS: dict[str, str] = {
     "report": "write what was measured as one page, Markdown, JSON and JUnit",
     "sweep": "train variants of a configuration and say which to take",
     "judge": "another model's opinion of stored predictions, beside the labels",
+    "run": "all of it in order, stopping at the first gate that says no",
     "models": "list, fetch and describe base models",
     "doctor": "show this machine and what would be used",
 }
