@@ -51,8 +51,8 @@ def make_endpoint(options: dict[str, Any], prefix: str = "") -> Endpoint:
     """
     line = f"{prefix}_" if prefix else ""
     return Endpoint(
-        options[f"{line}url"],
-        options[f"{line}model"],
+        options[f"{line}url"] or "",
+        options[f"{line}model"] or "",
         timeout_s=options[f"{line}timeout"],
         retries=options[f"{line}retries"],
         requests_a_second=options[f"{line}rate"],

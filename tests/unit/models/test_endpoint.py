@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from loren.cli.endpoint import endpoint_options, make_endpoint
 from loren.errors import ConfigError
 from loren.models.endpoint import Endpoint, describe, require_consent
 
@@ -67,3 +70,21 @@ def test_nothing_is_sent_without_consent_and_the_error_names_host_and_rows() -> 
         require_consent(endpoint, 306, sent=False)
     assert "306 row(s) go to api.example.com:444 (encrypted)" in str(caught.value)
     assert "big-model" in str(caught.value)
+
+
+def test_the_options_of_a_command_make_the_endpoint_and_a_missing_model_is_said() -> None:
+    made: list[Endpoint] = []
+
+    @click.command()
+    @endpoint_options("http")
+    def command(sent: bool, **options: Any) -> None:
+        made.append(make_endpoint(options, "http"))
+
+    done = CliRunner().invoke(
+        command, ["--http-url", "https://host/v1", "--http-model", "m", "--http-rate", "2", "--http-timeout", "9"]
+    )
+    assert done.exception is None
+    assert made == [Endpoint("https://host/v1", "m", timeout_s=9, requests_a_second=2)]
+    missing = CliRunner().invoke(command, ["--http-url", "https://host/v1"])
+    assert isinstance(missing.exception, ConfigError)
+    assert "endpoint model" in str(missing.exception)
