@@ -44,6 +44,13 @@ class VariantNames(click.ParamType[tuple[str, ...]]):
 )
 @click.option("--constrained", type=VariantNames(), default="", help="Variants that also answer held to schema.json (llguidance).")
 @click.option("--limit", type=click.IntRange(1), help="Ask a fixed stratified sample; a preview under eval/preview/, no verdict.")
+@click.option("--guard/--no-guard", default=True, show_default=True, help="Whether general questions show what was forgotten.")
+@click.option(
+    "--train-sample/--no-train-sample",
+    default=True,
+    show_default=True,
+    help="Whether training rows show what was learned by heart.",
+)
 @click.option("--repin", is_flag=True, help="Take the golden file as it is now for the yardstick.")
 @click.option("--batch-size", type=click.IntRange(1, 256), default=64, show_default=True, help="Prompts answered together.")
 @endpoint_options("http")
@@ -53,6 +60,8 @@ def command(
     variants: tuple[str, ...] | None,
     constrained: tuple[str, ...],
     limit: int | None,
+    guard: bool,
+    train_sample: bool,
     repin: bool,
     batch_size: int,
     output_format: Format,
@@ -73,7 +82,7 @@ def command(
     from loren.evaluate.golden import Wishes, evaluate_run
     from loren.runs.folder import RunFolder
 
-    wishes = Wishes(cast("Any", variants), cast("Any", constrained), limit=limit, repin=repin)
+    wishes = Wishes(cast("Any", variants), cast("Any", constrained), limit, guard, train_sample, repin)
     asking = Asking(batch_size, make_endpoint(endpoint, "http") if endpoint["http_url"] else None, sent)
     evaluation = evaluate_run(RunFolder(run), wishes, asking, say=say, fetching=show_fetching)
     text = "\n".join([*_table(evaluation.result), *_verdict(evaluation.result), f"written to {evaluation.path}"])

@@ -68,28 +68,31 @@ class LoadedWeights:
         return self._generator
 
 
-def open_arms(trained: TrainedRun, arms: Sequence[Arm], asking: Asking, *, rows: int, fetching: Fetching) -> Iterator[OpenedArm]:
+def open_arms(
+    trained: TrainedRun, arms: Sequence[Arm], asking: Asking, weights: LoadedWeights, *, rows: int
+) -> Iterator[OpenedArm]:
     """Every arm in turn.
 
     Args:
         trained: the run.
         arms: its arms.
         asking: how they are asked.
+        weights: what is in memory.
         rows: how many questions each would be asked, for the consent to sending them.
-        fetching: shows the download of a base model.
 
     Raises:
         ConfigError: an arm that this run can't have.
     """
     task = require_task(trained)
     constraint = _constraint(task) if any(arm.constrained and arm.variant != "http" for arm in arms) else None
-    weights = LoadedWeights(trained, asking, fetching)
+    if asking.endpoint is not None and any(arm.variant == "http" for arm in arms):
+        require_consent(asking.endpoint, rows, sent=asking.sent)  # before minutes are spent on the others
     leads: dict[str, Lead] = {"base": trained.task_lead, "adapter": trained.trained_lead, "merged": trained.trained_lead}
     if any(arm.variant == "fewshot" for arm in arms):
         leads["fewshot"] = _examples(trained, task)
     for arm in arms:
         if arm.variant == "http":
-            yield _remote(trained, arm, asking, rows)
+            yield _remote(trained, arm, asking)
             continue
         yield _local(trained, arm, leads[arm.variant], weights, constraint if arm.constrained else None)
 
@@ -104,7 +107,10 @@ def _constraint(task: Task) -> str:
     from loren.models.constrain import constraint_digest, require_llguidance
 
     if task.schema is None:
-        raise ConfigError("--constrained: expected a task with a schema.json to hold decoding to, found one of free text")
+        raise ConfigError(
+            f"--constrained: expected a task with a schema.json to hold decoding to, found {task.name}, which is free text",
+            hint="leave --constrained out",
+        )
     require_llguidance()
     return constraint_digest(task.schema)
 
@@ -124,8 +130,8 @@ def _local(trained: TrainedRun, arm: Arm, lead: Lead, weights: LoadedWeights, co
     return OpenedArm(arm, identified, opened)
 
 
-def _remote(trained: TrainedRun, arm: Arm, asking: Asking, rows: int) -> OpenedArm:
-    """An endpoint with the task's system prompt; nothing is sent before it has to be asked, nor without consent.
+def _remote(trained: TrainedRun, arm: Arm, asking: Asking) -> OpenedArm:
+    """An endpoint with the task's system prompt; nothing is sent before it has to be asked.
 
     Raises:
         ConfigError: no endpoint was named.
@@ -133,16 +139,11 @@ def _remote(trained: TrainedRun, arm: Arm, asking: Asking, rows: int) -> OpenedA
     task = require_task(trained)
     if asking.endpoint is None:
         raise ConfigError("http: expected an endpoint to ask, found none", hint="give --http-url, --http-model and --send")
-    endpoint = asking.endpoint
-    generator = open_endpoint(endpoint, response_schema=task.schema if arm.constrained else None)
+    generator = open_endpoint(asking.endpoint, response_schema=task.schema if arm.constrained else None)
     lead = trained.task_lead
     identified = generator.identity(lead)
 
-    def opened() -> Subject:
-        require_consent(endpoint, rows, sent=asking.sent)
-        return Subject(arm.name, generator, lead, task.max_new_tokens, identified)
-
-    return OpenedArm(arm, identified, opened)
+    return OpenedArm(arm, identified, lambda: Subject(arm.name, generator, lead, task.max_new_tokens, identified))
 
 
 def _examples(trained: TrainedRun, task: Task) -> Lead:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from loren.errors import IntegrityError
-from loren.evaluate.arms import Asking, open_arms
+from loren.evaluate.arms import Asking, LoadedWeights, open_arms
+from loren.evaluate.findings import Scored, overfit, score_lines, weaknesses
+from loren.evaluate.guard import measure_forgetting
 from loren.evaluate.predict import is_current, predict_to_file, read_predictions, sidecar_path
-from loren.evaluate.subjects import Arm, Fetching, Variant, open_trained, require_task
+from loren.evaluate.subjects import Arm, Fetching, TrainedRun, Variant, open_trained, require_task
 from loren.evaluate.yardstick import Yardstick, pinned, prompt_of, question_of, read_yardstick, sampled
 from loren.models.protocol import Completion, FinishReason
 from loren.runs.files import Json, read_json, write_json, write_text
@@ -37,6 +39,10 @@ class Wishes:
     """Variants that are also asked with their decoding held to the schema; the free ones are asked in any case."""
     limit: int | None = None
     """A fixed stratified sample of so many questions, written under eval/preview/; None for all of them."""
+    guard: bool = True
+    """A whole evaluation asks base and adapter general questions too, to see what was forgotten."""
+    train_sample: bool = True
+    """A whole evaluation asks the adapter some training rows too, to see what was learned by heart."""
     repin: bool = False
     """Take the golden file as it is now for the yardstick."""
 
@@ -87,7 +93,8 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
     if golden.missing:
         say(f"warning: {golden.missing} pinned questions are gone from the golden file: no verdict (--repin takes it as it is)")
     prompts = [prompt_of(row) for row in golden.rows]
-    for opened in open_arms(trained, arms, asking, rows=len(prompts), fetching=fetching):
+    weights = LoadedWeights(trained, asking, fetching)
+    for opened in open_arms(trained, arms, asking, weights, rows=len(prompts)):
         path = folder / f"{opened.arm.name}.jsonl"
         if is_current(path, opened.identity, prompts, max_new_tokens=task.max_new_tokens):
             say(f"{opened.arm.name}: all {len(prompts)} questions were answered before")
@@ -96,7 +103,9 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
     names = metrics(task)
     answers = {arm.name: read_predictions(folder / f"{arm.name}.jsonl") for arm in arms}
     outcomes = {arm: score_answers(found, golden, task) for arm, found in answers.items()}
-    _write_scores(folder / "scores.jsonl", golden, outcomes)
+    scored = Scored(golden, score_lines(golden, outcomes, task), names)
+    lines = (json.dumps(line, ensure_ascii=False, allow_nan=False) for line in scored.lines)
+    write_text(folder / "scores.jsonl", "".join(f"{line}\n" for line in lines))
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "golden": golden.to_json(),
@@ -110,6 +119,7 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
     if not is_preview:
         result |= judge_arms(_told(outcomes, answers), golden.situations, names, task)
         _add_tokens(result)
+        result |= _findings(trained, wishes, scored, answers, weights, say)
     write_json(folder / "result.json", result)
     verdict: Literal["done", "passed", "failed"] = "done" if is_preview else "passed" if result["verdict"]["passed"] else "failed"
     run.record_stage("preview" if is_preview else "evaluate", inputs={"golden": golden.sha256}, verdict=verdict)
@@ -171,17 +181,22 @@ def _sidecar(folder: Path, arm: Arm) -> dict[str, Any]:
     return dict(read_json(sidecar_path(folder / f"{arm.name}.jsonl")))
 
 
-def _write_scores(path: Path, golden: Yardstick, outcomes: Mapping[str, Mapping[str, Outcomes]]) -> None:
-    lines = [
-        {
-            "id": row.id,
-            "line": row.line,
-            "situation": golden.situations[row.id],
-            "arms": {arm: found[row.id] for arm, found in outcomes.items()},
-        }
-        for row in golden.rows
-    ]
-    write_text(path, "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines))
+def _findings(
+    trained: TrainedRun,
+    wishes: Wishes,
+    scored: Scored,
+    answers: Mapping[str, Mapping[str, Completion]],
+    weights: LoadedWeights,
+    say: Say,
+) -> dict[str, Any]:
+    """What is found beside the verdict; the adapter is asked first, for it is what was loaded last."""
+    folder = trained.run.evaluation
+    found: dict[str, Any] = dict(weaknesses(scored))
+    if wishes.train_sample and "adapter" in answers:
+        found["overfit"] = overfit(trained, scored, weights, replies=answers["adapter"], folder=folder, say=say)
+    if wishes.guard and {"base", "adapter"} <= answers.keys():
+        found["forgetting"] = measure_forgetting(trained, generators=weights.get, say=say, folder=folder)
+    return found
 
 
 def _add_tokens(result: dict[str, Any]) -> None:
