@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/sweep.py [--base tiny|embedded:smollm2-135m] [--steps 8] [--json FILE]
 
 The bound is the sum of the trainings and of the adapters' answers, plus one of everything shared (imports, check, split, rendering,
-base), plus 5 %. A training alone is `loren train` less what is shared; answers alone are a process that loads the adapter and answers
-the test rows, less one that only loads it. Shared machines are noisy: read the ratio, and measure again.
+base), plus 5 %. A training alone is `loren train` less what is shared; answers alone are a process that loads the adapter and
+answers the test rows, less one that only loads it. Shared machines are noisy: read the ratio, and measure again.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_run_folder_page import PAGE, keys
 
 from asking import ask
 from loren.config.sweep import load_sweep
@@ -144,6 +145,24 @@ def test_the_record_says_what_every_run_came_to(swept: tuple[Path, dict[str, Any
     assert "golden" in record  # the helpdesk has golden questions: the winner alone was asked
     golden = [path for path in (Path(swept[0]) / "runs" / "a-sweep" / "runs").glob("*/eval/result.json")]
     assert [path.parents[1].name for path in golden] == ["small-s42"]
+
+
+def test_the_page_names_every_key_of_the_record(swept: tuple[Path, dict[str, Any]]) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    named = keys(closed(swept[1])) | keys([closed(variant) for variant in swept[1]["variants"][1:3]])
+    assert len(named) >= 70
+    assert sorted(name for name in named if f"`{name}`" not in page) == []
+
+
+def closed(value: Any) -> Any:
+    """Without the tables whose keys are names: of metrics, of configuration keys."""
+    if isinstance(value, list):
+        return [closed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: inner for name, inner in value.items() if name != "changes"}
+    # One metric stands for all of them.
+    return {name: closed(next(iter(inner.values())) if name == "metrics" else inner) for name, inner in kept.items()}
 
 
 def test_a_sweep_is_not_overwritten_and_resumed_only_as_it_was(swept: tuple[Path, dict[str, Any]]) -> None:
