@@ -4,8 +4,7 @@
 
 The bound is the sum of the trainings and of the adapters' answers, plus one of everything shared (imports, check, split, rendering,
 base), plus 5 %. A training alone is `loren train` less what is shared; answers alone are a process that loads the adapter and
-answers
-the test rows, less one that only loads it. Shared machines are noisy: read the ratio, and measure again.
+answers the test rows, less one that only loads it. Shared machines are noisy: read the ratio, and measure again.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ from.
 """
 
 _SWEEP_HEAD = """\
-Read by [`loren sweep`](cli.md#loren-sweep) alone: a file with it is also a file for `loren train`. Presets, listed variants and
-the grid make one list together; ranges stand alone. A variant's keys win over the file, the environment and `--set`. It can't
-differ in what all variants share: base, data, split, lengths and seeds.
+Read by [`loren sweep`](cli.md#loren-sweep) alone: a file with it is also a file for `loren train`. Presets, listed variants and the
+grid make one list together; ranges stand alone. A variant's keys win over the file, the environment and `--set`. It can't differ in
+what all variants share: base, data, split, lengths and seeds.
 
 ```toml
 [sweep]

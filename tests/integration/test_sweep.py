@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_run_folder_page import PAGE, keys
 
 from asking import ask
 from loren.config.sweep import load_sweep
@@ -146,6 +147,24 @@ def test_the_record_says_what_every_run_came_to(swept: tuple[Path, dict[str, Any
     assert [path.parents[1].name for path in golden] == ["small-s42"]
 
 
+def test_the_page_names_every_key_of_the_record(swept: tuple[Path, dict[str, Any]]) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    named = keys(closed(swept[1])) | keys([closed(variant) for variant in swept[1]["variants"][1:3]])
+    assert len(named) >= 70
+    assert sorted(name for name in named if f"`{name}`" not in page) == []
+
+
+def closed(value: Any) -> Any:
+    """Without the tables whose keys are names: of metrics, of configuration keys."""
+    if isinstance(value, list):
+        return [closed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: inner for name, inner in value.items() if name != "changes"}
+    # One metric stands for all of them.
+    return {name: closed(next(iter(inner.values())) if name == "metrics" else inner) for name, inner in kept.items()}
+
+
 def test_a_sweep_is_not_overwritten_and_resumed_only_as_it_was(swept: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = swept
     with pytest.raises(RunFolderError, match="the sweep exists"):
@@ -162,7 +181,7 @@ def test_a_sweep_is_not_overwritten_and_resumed_only_as_it_was(swept: tuple[Path
 
 def test_killed_and_resumed_nothing_is_trained_or_asked_twice(tiny_base: Path, tmp_path: Path) -> None:
     folder = make_helpdesk(
-        tmp_path, tiny_base, '[[sweep.variants]]\nname="x"\n[[sweep.variants]]\nname="y"\nlora.r=4\n', steps=20, every=4
+        tmp_path, tiny_base, '[[sweep.variants]]\nname="x"\n[[sweep.variants]]\nname="y"\nlora.r=4\n', steps=12, every=3
     )
     command = [sys.executable, "-m", "loren", "sweep", "run.toml", "--no-golden"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
@@ -174,7 +193,7 @@ def test_killed_and_resumed_nothing_is_trained_or_asked_twice(tiny_base: Path, t
             if line.startswith("y-s42: training"):
                 break
         for line in process.stderr:
-            if line.startswith("step 10/"):
+            if line.startswith("step 5/"):
                 break
         process.send_signal(signal.SIGKILL)
     record = folder / "runs" / "a-sweep" / "sweep.json"
@@ -184,7 +203,7 @@ def test_killed_and_resumed_nothing_is_trained_or_asked_twice(tiny_base: Path, t
     done = loren("sweep", "run.toml", "--no-golden", "--resume", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "x-s42: was trained before" in done.stderr
-    assert "resume from checkpoint-8" in done.stderr
+    assert "resume from checkpoint-3" in done.stderr
     assert weights.stat().st_mtime_ns == before
     train_here(folder, "lora.r=4", "data.split_seed=42", 'output_dir="runs/alone"')
     run, alone = (folder / "runs" / name / "adapter" for name in ("a-sweep/runs/y-s42", "alone"))
@@ -213,6 +232,7 @@ def test_a_curve_trains_on_parts_that_lie_in_each_other(tiny_base: Path, tmp_pat
     assert "recommendation" not in result.record
 
 
+@pytest.mark.slow
 def test_ranges_are_searched_and_resumed_at_the_same_points(tiny_base: Path, tmp_path: Path) -> None:
     table = "[sweep]\ntrials = 6\n[sweep.ranges]\ntrain.learning_rate = { low = 1e-6, high = 3e-2, log = true }\n"
     folder = make_helpdesk(tmp_path, tiny_base, table)

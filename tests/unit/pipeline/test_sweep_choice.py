@@ -14,7 +14,7 @@ from loren.config.load import ResolvedConfig
 from loren.config.sweep import Variant
 from loren.pipeline.sweep.choice import Field, comparisons, recommend
 from loren.pipeline.sweep.curve import MORE, STOP, UNCLEAR, learning_curve, verdict
-from loren.pipeline.sweep.figures import contestants, over_seeds, summary
+from loren.pipeline.sweep.figures import contestants, metrics_entry, over_seeds
 from loren.pipeline.sweep.record import Failure, SweepRun
 from loren.scoring.score import Metric
 
@@ -103,7 +103,7 @@ def test_a_variant_with_a_failed_run_does_not_compete_and_keeps_its_figures() ->
     runs = [run_of("a", 1, 10, [True] * 20), run_of("b", 1, 20, [True] * 20), run_of("b", 2, 20, [True] * 20)]
     runs[2].status, runs[2].failure = "failed", Failure("TrainingError", "stopped", 6)
     assert [variant.name for variant in contestants(runs)] == ["a"]
-    said: Any = summary(runs[1:], {f"r{row}": str(row) for row in range(20)}, NAMES)
+    said: Any = metrics_entry(runs[1:], {f"r{row}": str(row) for row in range(20)}, NAMES)
     assert said["metrics"]["all_labels"]["of"] == 20
     assert said["format_20"] == {"metric": "schema_valid", "count": 20, "of": 20}
     assert runs[2].to_json()["error"] == {"kind": "TrainingError", "message": "stopped", "exit_code": 6}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
-from loren.pipeline.sweep.record import SweepRun
+from loren.pipeline.sweep.record import SweepRun, by_variant
 from loren.runs.files import Json
 from loren.scoring.score import Metric, summarize
 from loren.scoring.stats.formulas import critical_value
@@ -43,17 +43,13 @@ class Contestant:
 
 def contestants(runs: Sequence[SweepRun]) -> list[Contestant]:
     """The variants of which every run was judged, the cheapest first; those that cost the same stand as they were listed."""
-    grouped: dict[str, list[SweepRun]] = {}
-    for run in runs:
-        grouped.setdefault(run.variant.name, []).append(run)
-    whole = [Contestant(name, group) for name, group in grouped.items() if all(run.status == "judged" for run in group)]
+    whole = [Contestant(name, group) for name, group in by_variant(runs).items() if all(run.status == "judged" for run in group)]
     return sorted(whole, key=lambda variant: variant.cost)
 
 
-def summary(runs: Sequence[SweepRun], situations: Mapping[str, str], names: Sequence[Metric]) -> dict[str, Json]:
-    """``figures``, ``metrics`` and ``format_20`` of one variant, from those of its runs that have them."""
+def figures_entry(runs: Sequence[SweepRun]) -> dict[str, Json]:
+    """``figures`` of one variant, from those of its runs that were trained."""
     trained = [run.figures for run in runs if run.figures]
-    judged = [run for run in runs if run.status == "judged"]
     if not trained:
         return {}
     figures: dict[str, Json] = {
@@ -61,10 +57,15 @@ def summary(runs: Sequence[SweepRun], situations: Mapping[str, str], names: Sequ
         "peak_memory_bytes": max(each["peak_memory_bytes"] for each in trained),
     }
     figures |= {name: fmean(each[name] for each in trained) for name in _MEANS}
-    figures |= {name: over_seeds([each[name] for each in trained]) for name in _SEEDED}
+    return {"figures": {**figures, **{name: over_seeds([each[name] for each in trained]) for name in _SEEDED}}}
+
+
+def metrics_entry(runs: Sequence[SweepRun], situations: Mapping[str, str], names: Sequence[Metric]) -> dict[str, Json]:
+    """``metrics`` and ``format_20`` of one variant, from those of its runs that were judged."""
+    judged = [run for run in runs if run.status == "judged"]
     if not judged:
-        return {"figures": figures}
-    return {"figures": figures, "metrics": metric_entries(judged, situations, names), "format_20": _first_rows(judged, names)}
+        return {}
+    return {"metrics": metric_entries(judged, situations, names), "format_20": _first_rows(judged, names)}
 
 
 def metric_entries(runs: Sequence[SweepRun], situations: Mapping[str, str], names: Sequence[Metric]) -> dict[str, Json]:

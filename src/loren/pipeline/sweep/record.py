@@ -117,11 +117,16 @@ def failure_of(error: Exception) -> Failure:
     return Failure(type(error).__name__, "an error that is not Loren's: `loren --debug train` with this run's keys shows it", 70)
 
 
-def variant_entries(runs: Sequence[SweepRun], summaries: Mapping[str, Mapping[str, Json]]) -> list[Json]:
-    """The ``variants`` of sweep.json: runs grouped by variant, with what is said of all of a variant's runs."""
+def by_variant(runs: Sequence[SweepRun]) -> dict[str, list[SweepRun]]:
+    """Runs under the name of their variant, in the order in which variants come first."""
     grouped: dict[str, list[SweepRun]] = {}
     for run in runs:
         grouped.setdefault(run.variant.name, []).append(run)
+    return grouped
+
+
+def variant_entries(runs: Sequence[SweepRun], summaries: Mapping[str, Mapping[str, Json]]) -> list[Json]:
+    """The ``variants`` of sweep.json: runs grouped by variant, with what is said of all of a variant's runs."""
     return [
         {
             "name": name,
@@ -129,7 +134,7 @@ def variant_entries(runs: Sequence[SweepRun], summaries: Mapping[str, Mapping[st
             "runs": [run.to_json() for run in members],
             **summaries.get(name, {}),
         }
-        for name, members in grouped.items()
+        for name, members in by_variant(runs).items()
     ]
 
 

@@ -15,9 +15,9 @@ from loren.pipeline.sweep import search as searching
 from loren.pipeline.sweep.answers import JudgedRows, judge, judged_rows
 from loren.pipeline.sweep.choice import Field, comparisons, nobody, recommend
 from loren.pipeline.sweep.curve import learning_curve
-from loren.pipeline.sweep.figures import contestants, summary
-from loren.pipeline.sweep.record import SweepFolder, SweepRun, all_runs, variant_entries
-from loren.pipeline.sweep.trainings import Say, Workshop, in_order, refuse_changed_runs
+from loren.pipeline.sweep.figures import contestants, figures_entry, metrics_entry
+from loren.pipeline.sweep.record import SweepFolder, SweepRun, all_runs, by_variant, variant_entries
+from loren.pipeline.sweep.trainings import Say, Watch, Workshop, in_order, refuse_changed_runs
 from loren.provenance.digests import sha256_json
 from loren.runs.files import Json
 from loren.runs.folder import RunFolder
@@ -82,7 +82,7 @@ def sweep(plan: SweepPlan, errand: Errand) -> SweepResult:
         if plan.kind == "search":
             board.search = searching.search(
                 plan,
-                lambda run, watch: workshop.train(run, watch=watch),
+                lambda run, watch: _train_point(workshop, run, watch),
                 before=known,
                 after_each=lambda found: board.write(found.runs),
             )
@@ -113,6 +113,11 @@ def _workshop(prepared: Prepared, errand: Errand) -> Workshop:
     return Workshop(prepared, SharedBase(), errand.command, errand.say)
 
 
+def _train_point(workshop: Workshop, run: SweepRun, watch: Watch) -> None:
+    refuse_changed_runs([run], workshop.prepared.data.loaded.sha256)
+    workshop.train(run, watch=watch)
+
+
 def _finals(plan: SweepPlan, found: searching.Search) -> list[SweepRun]:
     """The finalists' runs under every seed; those of the first seed are trained already."""
     return [SweepRun(variant, seed, plan.run(variant, seed)) for seed in plan.seeds for variant in found.finalists()]
@@ -129,22 +134,25 @@ class _Board:
     search: searching.Search | None = None
     tried: Sequence[SweepRun] = ()
     """Runs of a search that are no finalists."""
+    metrics: dict[str, dict[str, Json]] = field(default_factory=dict)
+    """By variant; its intervals take seconds, so they are made once, when all answers are there."""
     conclusions: dict[str, Json] = field(default_factory=dict)
 
     def conclude(self, runs: Sequence[SweepRun]) -> None:
-        """Compare the variants of which all runs were judged."""
+        """Say what each variant's answers come to, and compare the variants of which all runs were judged."""
+        names = metrics(self.judged.task)
+        self.metrics = {name: metrics_entry(group, self.judged.situations, names) for name, group in by_variant(runs).items()}
         whole = contestants(runs)
         if not whole:
-            self.conclusions["recommendation"] = nobody(sum(run.status == "failed" for run in runs))
+            self.conclusions["recommendation"] = nobody(sum(run.status == "failed" for run in [*runs, *self.tried]))
             return
-        compared = Field(whole, self.judged.situations, metrics(self.judged.task), self.judged.task.evaluation.prompt_margin)
+        compared = Field(whole, self.judged.situations, names, self.judged.task.evaluation.prompt_margin)
         if self.plan.kind == "curve":
             percents = {variant.name: _percent(variant) for variant in self.plan.variants}
             rows = {each.name: len(self.prepared.rows_of(each.runs[0].config.config).train) for each in whole}
             self.conclusions["curve"] = learning_curve(compared, percents, rows)
             return
-        names = dict.fromkeys(run.variant.name for run in runs)
-        left_out = [name for name in names if name not in {each.name for each in whole}]
+        left_out = [name for name in by_variant(runs) if name not in {each.name for each in whole}]
         self.conclusions["comparisons"] = comparisons(compared)
         self.conclusions["recommendation"] = recommend(compared, left_out=left_out)
 
@@ -152,10 +160,7 @@ class _Board:
         """Replace sweep.json by what is known now."""
         data, base, task = self.prepared.data, self.prepared.base, self.judged.task
         everything = [*runs, *self.tried]
-        grouped: dict[str, list[SweepRun]] = {}
-        for run in everything:
-            grouped.setdefault(run.variant.name, []).append(run)
-        summaries = {name: summary(group, self.judged.situations, metrics(task)) for name, group in grouped.items()}
+        summaries = {name: {**figures_entry(group), **self.metrics.get(name, {})} for name, group in by_variant(everything).items()}
         self.folder.write({
             "kind": self.plan.kind,
             "status": status,
