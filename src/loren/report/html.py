@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -61,6 +62,16 @@ def render(template: str, values: Mapping[str, Any], language: Language, *, name
         language: of the words.
         name: of the run or sweep.
     """
+    style, script = (_own(file) for file in ("style.css", "script.js"))
+    return (
+        _environment(language)
+        .get_template(template)
+        .render(**values, title=name, style=Markup(style), script=Markup(script), policy=_policy(style, script))
+    )
+
+
+@cache
+def _environment(language: Language) -> jinja2.Environment:
     # Autoescape is what keeps a foreign text from being markup; nothing but our own style and script is Markup.
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("loren.report", "templates"),
@@ -69,7 +80,6 @@ def render(template: str, values: Mapping[str, Any], language: Language, *, name
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = (_own(file) for file in ("style.css", "script.js"))
     shared: dict[str, Any] = {
         "w": Words(language),
         "lang": language,
@@ -81,9 +91,7 @@ def render(template: str, values: Mapping[str, Any], language: Language, *, name
     }
     # Globals, and not values of the one template: macros that are imported see nothing else.
     environment.globals.update(shared)
-    return environment.get_template(template).render(
-        **values, title=name, style=Markup(style), script=Markup(script), policy=_policy(style, script)
-    )
+    return environment
 
 
 def _own(file: str) -> str:
