@@ -45,7 +45,7 @@ SECTIONS = (
             "adopt-an-adapter",
         ),
     ),
-    Section("concepts", {"en": "Concepts", "vi": "Khái niệm"}, ("lora-and-qlora", "run-folder")),
+    Section("concepts", {"en": "Concepts", "vi": "Khái niệm"}, ("lora-and-qlora", "run-folder", "forgetting")),
     Section(
         "reference", {"en": "Reference", "vi": "Tra cứu"}, ("cli", "config", "task", "rules", "report", "dataset", "exit-codes")
     ),

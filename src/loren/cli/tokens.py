@@ -52,8 +52,9 @@ class RowTokens:
         base = locate_base(self._config.base_model, self._config.revision, trust_remote_code=trust, fetching=show_fetching)
         self._tokenizer = load_tokenizer(base.folder, trust_remote_code=trust)
         system_prompt = task.system_prompt if task and task.system_in_training else ""
+        self._renderer = ChatRenderer(self._tokenizer, self._config.base_model)
         self._rows = render_rows(
-            ChatRenderer(self._tokenizer, self._config.base_model),
+            self._renderer,
             load_rows(file, task, approvals=approvals, format_in=format_in or self._config.data.format).rows,
             system_prompt=system_prompt,
             file=file.name,
@@ -62,9 +63,10 @@ class RowTokens:
 
     def statistics(self) -> Mapping[str, Json]:
         """Tokens and label tokens a row, the rows that are too long, and what the configuration's run would see."""
+        from loren.data.replay import REPLAY_FILE, choose_replay
         from loren.data.split import split_rows, thin_training
         from loren.errors import LorenError
-        from loren.models.lengths import token_statistics, training_amount
+        from loren.models.lengths import render_rows, token_statistics, training_amount
 
         data, train = self._config.data, self._config.train
         long = sum(1 for item in self._rows if len(item.rendered.input_ids) > data.max_length)
@@ -73,12 +75,15 @@ class RowTokens:
             rows = [item.row for item in self._rows]
             whole = split_rows(rows, eval_ratio=data.eval_ratio, test_ratio=data.test_ratio, seed=self._config.split_seed)
             split = thin_training(whole, data.train_share)
+            replay = choose_replay(len(split.train), share=data.replay, seed=self._config.seed)
         except LorenError:  # a file that can't be split still has tokens; `loren train` says why it can't
             return statistics
         lines = {row.line for row in split.train}
         kept = [item for item in self._rows if item.row.line in lines and len(item.rendered.input_ids) <= data.max_length]
         if not kept:
             return statistics
+        if replay is not None:
+            kept += render_rows(self._renderer, replay.rows, system_prompt="", file=REPLAY_FILE)
         batch = train.per_device_train_batch_size * train.gradient_accumulation_steps
         amount = training_amount(kept, effective_batch=batch, epochs=train.num_train_epochs, max_steps=train.max_steps)
         return {**statistics, "training": amount}

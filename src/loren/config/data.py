@@ -31,6 +31,9 @@ class DataConfig(Section):
     """Longest row in tokens. Longer than the model's context is an error; a target is never truncated."""
     over_length: Literal["error", "drop"] = "error"
     """What to do with a longer row: stop with a list, or drop it and write it to the ledger in data/report.json."""
+    replay: float = Field(default=0.0, ge=0, lt=1)
+    """General rows that Loren ships (English and Vietnamese, no task) mixed into training against forgetting: as many as this share
+    of the training rows. They get no system prompt of the task, and are never in validation or test."""
     packing: bool = False
     """Not offered: rows of one sequence would see each other. `true` is refused."""
 

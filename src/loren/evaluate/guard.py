@@ -114,7 +114,7 @@ def compare_outcomes(base: Mapping[str, int], adapter: Mapping[str, int]) -> Com
 
 _MEANINGS = {
     Verdict.NOT_WORSE: "within the margin of {margin:.0%}: little or nothing was forgotten",
-    Verdict.WORSE: "general ability was lost; rows of other kinds mixed into the training data keep more of it",
+    Verdict.WORSE: "general ability was lost; data.replay mixes general rows into training",
     Verdict.INCONCLUSIVE: "so few questions don't tell whether more than {margin:.0%} was forgotten",
 }
 

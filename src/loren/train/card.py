@@ -22,7 +22,7 @@ def model_card(metadata: dict[str, Json]) -> str:
     Returns:
         Markdown with YAML front matter as the Hub defines it (``base_model``, ``license``, ``language``, …).
     """
-    values: dict[str, Any] = {"adopted": None, "unknown": [], **metadata}
+    values: dict[str, Any] = {"adopted": None, "unknown": [], "replay": None, **metadata}
     is_adapter = values["lora"] is not None
     base = values["base_model"]
     front: dict[str, Any] = {

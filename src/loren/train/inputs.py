@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from loren.config import RunConfig, flatten
 from loren.data.approvals import load_approvals
 from loren.data.load import LoadedRows, load_rows, refuse_golden_rows
+from loren.data.replay import REPLAY_FILE, Replay, choose_replay
 from loren.data.rows import Row
 from loren.data.split import Split, split_rows, thin_training
 from loren.errors import DataContractError, Problem, RunFolderError
@@ -19,7 +21,7 @@ from loren.models.chat import ChatRenderer
 from loren.models.lengths import Dropped, RenderedRow, enforce_max_length, render_rows
 from loren.models.loading import Fetching, LocalBase, load_tokenizer, locate_base
 from loren.provenance.manifest import verify_manifest
-from loren.runs.files import is_leftover, read_json
+from loren.runs.files import Json, is_leftover, read_json
 from loren.runs.folder import LOCK, RunFolder
 from loren.task.definition import Task, load_task
 
@@ -46,17 +48,21 @@ class Prepared:
     rows: Rows
 
     def rows_of(self, config: RunConfig) -> Rows:
-        """The rows that ``config`` trains on: its share of the training groups.
+        """The rows that ``config`` trains on: its share of the training groups, and as many general rows as it asks for.
 
         Raises:
-            DataContractError: none of them fits max_length.
+            ConfigError: more general rows are asked for than there are.
+            DataContractError: no row of the file fits max_length, a general one does not, or shares something with golden rows.
         """
         split = thin_training(self.rows.split, config.data.train_share)
         lines = {row.line for row in split.train}
         train = [item for item in self.rows.train if item.row.line in lines]
         if not train:
             raise DataContractError(f"{config.data.path.name}: no train row is left", hint="raise data.train_share")
-        return replace(self.rows, train=train, split=split)
+        replay = choose_replay(len(split.train), share=config.data.replay, seed=config.seed)
+        if replay is not None:
+            train += _mixed_in(replay, self.data.task, self.renderer, config.data.max_length)
+        return replace(self.rows, train=train, split=split, replay=replay)
 
 
 def read_data(config: RunConfig, *, say: Say) -> Data:
@@ -98,12 +104,14 @@ class Rows:
     """The rendered rows of a run and what the files say about them."""
 
     train: list[RenderedRow]
+    """Those of the file, then the general ones of ``replay``."""
     validation: list[RenderedRow]
     loaded: LoadedRows
     split: Split
     ledger: list[Dropped]
     system_prompt: str
     language: str
+    replay: Replay | None = None
 
 
 def refuse_existing(run: RunFolder, *, resume: bool) -> None:
@@ -164,18 +172,34 @@ def refuse_changes(run: RunFolder, config: RunConfig, data_sha256: str) -> None:
     """
     stored = read_json(run.config)
     values = stored.get("values")
-    before, now = dict(flatten(values if isinstance(values, dict) else {})), dict(flatten(config.model_dump(mode="json")))
+    # A run that was started before a key existed has its default.
+    before = {**_flat(RunConfig().model_dump(mode="json")), **_flat(values if isinstance(values, dict) else {})}
+    now = _flat(config.model_dump(mode="json"))
     problems = [
         Problem(key, f"the run has {before.get(key)!r}, this command {now.get(key)!r}")
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]
-    if run.split.is_file() and read_json(run.split).get("source_sha256") != data_sha256:
-        problems.append(Problem(str(config.data.path), "the run was started from a file with another sha256"))
+    if run.split.is_file():
+        split: Any = read_json(run.split)
+        if split.get("source_sha256") != data_sha256:
+            problems.append(Problem(str(config.data.path), "the run was started from a file with another sha256"))
+        elif not problems and split.get("replay") != _replay_as_of(split, config):
+            problems.append(Problem("data.replay", "the run was started with other general rows: this version of Loren has others"))
     if problems:
         raise RunFolderError(
             f"{run.path}: can't resume with other inputs", problems=problems, hint="choose another output_dir for a new run"
         )
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    return dict(flatten(values))
+
+
+def _replay_as_of(split: dict[str, Any], config: RunConfig) -> Json:
+    """The record of the general rows that would be mixed into a split's training rows today."""
+    replay = choose_replay(split["splits"]["train"]["rows"], share=config.data.replay, seed=config.seed)
+    return None if replay is None else replay.to_json()
 
 
 def render(config: RunConfig, task: Task | None, loaded: LoadedRows, split: Split, renderer: ChatRenderer) -> Rows:
@@ -198,3 +222,21 @@ def render(config: RunConfig, task: Task | None, loaded: LoadedRows, split: Spli
         if not kept[name]:
             raise DataContractError(f"{file}: no {name} row is left", hint="raise data.max_length or data.eval_ratio")
     return Rows(kept["train"], kept["validation"], loaded, split, ledger, system_prompt, task.language if task else "")
+
+
+def _mixed_in(replay: Replay, task: Task | None, renderer: ChatRenderer, max_length: int) -> list[RenderedRow]:
+    """General rows as tokens. They get no system turn: they are not the task's, and its prompt would be wrong for them.
+
+    None is ever dropped: what the run's record says was mixed in, was.
+
+    Raises:
+        DataContractError: one shares something with a golden row of the task, or is longer than ``max_length``.
+    """
+    without = "train with data.replay = 0"
+    refuse_golden_rows(replay.rows, task, Path(REPLAY_FILE), hint=f"write other golden questions, or {without}")
+    rendered = render_rows(renderer, replay.rows, system_prompt="", file=REPLAY_FILE)
+    try:
+        return enforce_max_length(rendered, max_length, over_length="error", file=REPLAY_FILE)[0]
+    except DataContractError as error:
+        hint = f"raise data.max_length, or {without}"
+        raise DataContractError(error.summary, problems=error.problems, hint=hint) from error

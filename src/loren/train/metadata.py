@@ -33,6 +33,8 @@ class DataFacts:
     tokens: dict[str, Json]
     system_prompt: str
     language: str
+    replay: dict[str, Json] | None
+    """The general rows among those of train; None where there are none."""
 
 
 def base_facts(base: LocalBase, *, trust_remote_code: bool) -> dict[str, Json]:
@@ -94,6 +96,7 @@ def training_metadata(
             **dataset_facts(config.data.path.parent),
         },
         "rows": data.rows,
+        "replay": data.replay,
         "tokens": data.tokens,
         "system_prompt": data.system_prompt or None,
         "system_prompt_sha256": sha256_text(data.system_prompt) if data.system_prompt else None,

@@ -17,7 +17,7 @@ from loren.errors import ConfigError, Problem, TrainingError, TrainingInterrupte
 from loren.models.chat import ChatRenderer
 from loren.models.generate import plain_stop_ids, refuse_foreign_tokens, stop_token_ids
 from loren.models.identity import decoder_config
-from loren.models.lengths import RenderedRow, token_statistics
+from loren.models.lengths import token_statistics
 from loren.models.loading import Dtype, Fetching, LocalBase, load_model
 from loren.provenance.digests import sha256_json
 from loren.provenance.machine import git_commit, without_secrets
@@ -126,7 +126,7 @@ def train_prepared(prepared: Prepared, resolved: ResolvedConfig, around: Surroun
     config, processes, say = resolved.config, around.processes, around.say
     run, base, tokenizer = RunFolder(config.output_dir), prepared.base, prepared.tokenizer
     rows = prepared.rows_of(config)
-    say(f"render {_token_line(rows.train)}")
+    say(f"render {_token_line(rows)}")
     with processes.holding(run, say):
         execution = processes.on_main(lambda: _settle(resolved, run, base, rows, processes, resume=resume, say=say))
         torch.set_num_threads(execution.threads)
@@ -196,6 +196,7 @@ def _execution(
 def _write_inputs(run: RunFolder, resolved: ResolvedConfig, execution: Execution, rows: Rows) -> None:
     """config.json, data/report.json and data/split.json, before the first step."""
     values = resolved.config.model_dump(mode="json")
+    replay: dict[str, Json] = {"replay": rows.replay.to_json()} if rows.replay else {}
     write_json(run.config, {
         "schema_version": SCHEMA_VERSION,
         "values": values,
@@ -206,8 +207,9 @@ def _write_inputs(run: RunFolder, resolved: ResolvedConfig, execution: Execution
         **rows.loaded.report.to_json(),
         "tokens": {"train": token_statistics(rows.train), "validation": token_statistics(rows.validation)},
         "dropped": [entry.to_json() for entry in rows.ledger],
+        **replay,
     })  # fmt: skip
-    write_json(run.split, {**rows.split.to_json(), "source_sha256": rows.loaded.sha256})
+    write_json(run.split, {**rows.split.to_json(), "source_sha256": rows.loaded.sha256, **replay})
 
 
 def _trackers(
@@ -340,6 +342,7 @@ def _data_facts(rows: Rows) -> DataFacts:
         },
         system_prompt=rows.system_prompt,
         language=rows.language,
+        replay=rows.replay.to_json() if rows.replay else None,
     )
 
 
@@ -363,12 +366,13 @@ def _stage_inputs(config: RunConfig, data_sha256: str) -> dict[str, str]:
     return {"data": data_sha256, "config": sha256_json(config.model_dump(mode="json"))}
 
 
-def _token_line(rows: list[RenderedRow]) -> str:
-    statistics: dict[str, Any] = token_statistics(rows)
+def _token_line(rows: Rows) -> str:
+    statistics: dict[str, Any] = token_statistics(rows.train)
+    general = f"; {len(rows.replay.chosen)} of {len(rows.train)} rows are general ones" if rows.replay else ""
     tokens, labels = statistics["tokens"], statistics["label_tokens"]
     return (
         f"{tokens['sum']:,} tokens in training rows, {labels['sum'] / tokens['sum']:.0%} of them labels; "
-        f"a row has p50 {tokens['p50']}, p95 {tokens['p95']}, max {tokens['max']}"
+        f"a row has p50 {tokens['p50']}, p95 {tokens['p95']}, max {tokens['max']}{general}"
     )
 
 

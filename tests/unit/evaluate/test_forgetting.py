@@ -73,7 +73,7 @@ def test_an_adapter_that_speaks_nothing_but_the_task_is_worse(tmp_path: Path) ->
     result = measure(tmp_path, Fake(REPLIES.__getitem__), Fake(lambda _: TASK_REPLY))
     assert (result["comparison"]["verdict"], result["comparison"]["broken"]) == ("worse", 98)
     assert result["adapter"]["languages"]["vi"]["count"] == 0
-    assert "general ability was lost" in result["words"]
+    assert "data.replay" in result["words"]
     assert "(-7)" in result["words"]
 
 
