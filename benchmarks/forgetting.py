@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def measure(folder: Path, replay: float, arguments: argparse.Namespace) -> dict[str, Any]:
     from loren.cli.fetching import show_fetching
     from loren.config import load_config
+    from loren.evaluate.arms import Asking, LoadedWeights
     from loren.evaluate.guard import measure_forgetting
     from loren.evaluate.subjects import open_trained
     from loren.train.recipe import train
@@ -54,13 +55,12 @@ def measure(folder: Path, replay: float, arguments: argparse.Namespace) -> dict[
     for name in ("guard-base.jsonl", "guard-base.meta.json"):
         if (shared / name).is_file():
             shutil.copy(shared / name, evaluation / name)
+    trained = open_trained(result.run)
     started = time.process_time()
     found: dict[str, Any] = measure_forgetting(
-        open_trained(result.run),
-        generators=None,
-        batch_size=64,
+        trained,
+        generators=LoadedWeights(trained, Asking(), lambda: nullcontext(lambda *_: None)).get,
         say=lambda text: None,
-        fetching=lambda: nullcontext(lambda *_: None),
         folder=evaluation,
     )
     shared.mkdir(exist_ok=True)

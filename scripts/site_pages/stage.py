@@ -37,7 +37,9 @@ SECTIONS = (
             "your-first-adapter",
             "check-your-data",
             "your-own-task",
+            "is-it-better",
             "from-failures-to-data",
+            "which-configuration",
             "check-in-ci",
             "colab",
             "local-gpu",
@@ -45,7 +47,11 @@ SECTIONS = (
             "adopt-an-adapter",
         ),
     ),
-    Section("concepts", {"en": "Concepts", "vi": "Khái niệm"}, ("lora-and-qlora", "run-folder", "forgetting")),
+    Section(
+        "concepts",
+        {"en": "Concepts", "vi": "Khái niệm"},
+        ("lora-and-qlora", "run-folder", "measured-files", "statistics", "forgetting", "judge"),
+    ),
     Section(
         "reference", {"en": "Reference", "vi": "Tra cứu"}, ("cli", "config", "task", "rules", "report", "dataset", "exit-codes")
     ),

@@ -14,6 +14,7 @@ from loren.config import load_config
 from loren.data.replay import choose_replay, load_replay
 from loren.errors import ConfigError, DataContractError, RunFolderError
 from loren.evaluate import guard
+from loren.evaluate.arms import Asking, LoadedWeights
 from loren.evaluate.subjects import open_trained
 from loren.models.chat import IGNORED
 from loren.models.loading import load_tokenizer
@@ -172,12 +173,11 @@ def test_check_counts_them(mixed: Path) -> None:
 
 def test_forgetting_is_measured_on_a_real_run(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "MAX_NEW_TOKENS", 6)
+    trained = open_trained(RunFolder(mixed / "runs" / "a"))
     result: dict[str, Any] = guard.measure_forgetting(
-        open_trained(RunFolder(mixed / "runs" / "a")),
-        generators=None,
-        batch_size=64,
+        trained,
+        generators=LoadedWeights(trained, Asking(), lambda: nullcontext(lambda *_: None)).get,
         say=lambda text: None,
-        fetching=lambda: nullcontext(lambda *_: None),
         folder=tmp_path,
     )
     assert result["base"]["all"]["of"] == result["adapter"]["all"]["of"] == 98

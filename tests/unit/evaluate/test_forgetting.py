@@ -109,9 +109,9 @@ def test_a_killed_call_goes_on_where_it_stopped(tmp_path: Path) -> None:
     dying = Fake(REPLIES.__getitem__, dies_after=30)
     with pytest.raises(KeyboardInterrupt):
         measure(tmp_path, dying, dying)
-    base = Fake(REPLIES.__getitem__)
-    result = measure(tmp_path, base, Fake(REPLIES.__getitem__))
-    assert len(base.asked) == 98 - 30
+    adapter = Fake(REPLIES.__getitem__)  # the one that is asked first
+    result = measure(tmp_path, Fake(REPLIES.__getitem__), adapter)
+    assert len(adapter.asked) == 98 - 30
     assert result["base"]["all"]["count"] == 98
     assert not list((tmp_path / "eval").glob("*.partial.jsonl"))
 
