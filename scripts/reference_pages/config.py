@@ -29,6 +29,9 @@ grid make one list together; ranges stand alone. A variant's keys win over the f
 what all variants share: base, data, split, lengths and seeds.
 
 ```toml
+# run.toml
+base_model = "Qwen/Qwen2.5-0.5B-Instruct"
+
 [sweep]
 presets = ["a", "b"]
 seeds = 3
@@ -47,6 +50,9 @@ Instead of a list, ranges, which need `pip install 'loren[sweep]'` and test rows
 best three are compared on the test rows.
 
 ```toml
+# run.toml
+base_model = "Qwen/Qwen2.5-0.5B-Instruct"
+
 [data]
 test_ratio = 0.1
 
