@@ -1,6 +1,6 @@
 # Every task of this project; CI runs these and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint types imports docs docs-check site bench bench-contract bench-evaluate clean
+.PHONY: help setup demo demo-full test test-slow check lint types imports docs docs-check site bench bench-contract bench-evaluate clean
 
 VENV := .venv
 PYTHON ?= python3
@@ -25,6 +25,11 @@ setup: $(VENV)/.installed ## make .venv with torch (CPU), Loren and the develope
 
 demo: setup ## train, check and measure the example adapter: 15 minutes on 2 cores
 	$(BIN)/python examples/support-vi/demo.py
+
+demo-full: demo ## all golden questions with few-shot and a report, then three configurations compared (hours; goes on where it stopped)
+	$(BIN)/loren run examples/support-vi/run.toml || test $$? -eq 1
+	$(BIN)/loren sweep examples/helpdesk-en/run.toml --resume || test $$? -eq 1
+	$(BIN)/loren report examples/helpdesk-en/runs/helpdesk-en-sweep
 
 test: setup ## every fast test (half an hour on two busy cores)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --cov --cov-report=term:skip-covered
