@@ -124,7 +124,7 @@ def test_retry_after_is_waited_for_by_all_requests(server: EndpointServer) -> No
     assert sum(answer.latency_s >= 0.95 for answer in answers) == 1
 
 
-@pytest.mark.parametrize("after", ["3600", formatdate(time.time() + 3600, usegmt=True)])
+@pytest.mark.parametrize("after", ["3600", formatdate(time.time() + 3600, usegmt=True)], ids=["seconds", "date"])
 def test_nobody_waits_for_an_hour(server: EndpointServer, after: str) -> None:
     server.behave = lambda handler, asked: (
         echo if asked.question != "question 1" else status(503, Retry_After=after)
