@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_run_folder_page import PAGE, keys
+from test_run_folder_page import PAGE as RUN_PAGE
+from test_run_folder_page import keys
 
 from asking import ask
 from loren.config.sweep import load_sweep
@@ -148,7 +149,7 @@ def test_the_record_says_what_every_run_came_to(swept: tuple[Path, dict[str, Any
 
 
 def test_the_page_names_every_key_of_the_record(swept: tuple[Path, dict[str, Any]]) -> None:
-    page = PAGE.read_text(encoding="utf-8")
+    page = RUN_PAGE.with_name("measured-files.md").read_text(encoding="utf-8")
     named = keys(closed(swept[1])) | keys([closed(variant) for variant in swept[1]["variants"][1:3]])
     assert len(named) >= 70
     assert sorted(name for name in named if f"`{name}`" not in page) == []
