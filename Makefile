@@ -64,8 +64,8 @@ bench: setup ## measure what the README says
 bench-contract: setup ## measure the data contract: speed, processes, memory, duplicates (30 minutes; SCALE=0.01 for a glance)
 	$(BIN)/python benchmarks/contract.py --scale $(or $(SCALE),1) $(if $(JSON),--json $(JSON))
 
-bench-evaluate: setup ## measure answering: tokens a CPU second against one prompt at a time (10 minutes)
-	$(BIN)/python benchmarks/evaluate.py $(if $(JSON),--json $(JSON))
+bench-evaluate: setup ## measure answering: tokens a CPU second against one prompt at a time (an hour; ALONE=8 for a glance)
+	$(BIN)/python benchmarks/evaluate.py $(if $(ALONE),--alone $(ALONE)) $(if $(JSON),--json $(JSON))
 
 clean: ## remove the environment, caches and runs
 	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis .coverage* examples/*/runs
