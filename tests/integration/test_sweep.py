@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from test_run_folder_page import PAGE as RUN_PAGE
 from test_run_folder_page import keys
@@ -24,6 +25,8 @@ from loren.evaluate.predict import read_predictions
 from loren.evaluate.subjects import open_run, open_trained, with_lead
 from loren.models.protocol import Prompt
 from loren.pipeline.sweep.story import Errand, SweepResult, sweep
+from loren.report.schema import schema_text
+from loren.report.write import write_report
 from loren.runs.folder import RunFolder
 from project import loren
 from running import digests, train_here
@@ -166,6 +169,20 @@ def closed(value: Any) -> Any:
     return {name: closed(next(iter(inner.values())) if name == "metrics" else inner) for name, inner in kept.items()}
 
 
+def test_the_report_of_a_sweep_tells_its_table(swept: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, record = swept
+    written: Any = write_report(folder / "runs" / "a-sweep", out=tmp_path, language="en", show_text=False).data
+    jsonschema.validate(written, json.loads(schema_text()))
+    assert written["recommendation"] == record["recommendation"]
+    assert len(written["comparisons"]) == len(record["comparisons"])
+    for told, known in zip(written["variants"], record["variants"], strict=True):
+        assert told.get("figures") == known.get("figures")
+        assert told.get("metrics", {}) == known.get("metrics", {})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Take small." in page or "small is the cheapest" in page
+    assert "runs/wrong-s43: ConfigError" in page
+
+
 def test_a_sweep_is_not_overwritten_and_resumed_only_as_it_was(swept: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = swept
     with pytest.raises(RunFolderError, match="the sweep exists"):
@@ -231,6 +248,10 @@ def test_a_curve_trains_on_parts_that_lie_in_each_other(tiny_base: Path, tmp_pat
     assert lines[0] < lines[1]
     assert curve["answer"] == "can't tell"  # of ten situations at most, with answers of noise
     assert "recommendation" not in result.record
+    told: Any = write_report(result.path.parent, out=tmp_path / "report", language="en", show_text=False).data
+    jsonschema.validate(told, json.loads(schema_text()))
+    assert told["curve"]["answer"] == "can't tell"
+    assert "Can&#39;t tell." in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def _gates(comparisons: Sequence[Comparison], places: Sequence[int]) -> list[Com
 
 
 def _evaluation(result: Result, *, show_text: bool) -> Evaluation:
-    words = result.shared_words
+    words, overfit = result.shared_words, result.overfit
     return Evaluation(
         golden=result.golden,
         task=result.task,
@@ -121,7 +121,7 @@ def _evaluation(result: Result, *, show_text: bool) -> Evaluation:
         prompt_is_enough=result.prompt_is_enough,
         weak_slices=result.weak_slices,
         shared_words=words if show_text else {arm: [_without_word(word) for word in found] for arm, found in words.items()},
-        overfit=result.overfit,
+        overfit=overfit if overfit and (overfit.metrics or overfit.verbatim) else None,
         forgetting=result.forgetting,
     )
 
