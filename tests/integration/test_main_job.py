@@ -209,7 +209,7 @@ def test_generate_answers_a_file_in_order_with_a_sidecar(trained: Trained, tmp_p
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert [answer["id"] for answer in answers] == ["b", "2", "7"]
-    assert set(answers[0]) == {"id", "text", "finish_reason", "prompt_tokens", "completion_tokens", "latency_s"}
+    assert set(answers[0]) == {"id", "text", "finish_reason", "prompt_tokens", "completion_tokens", "latency_s", "requests"}
     sidecar = json.loads((tmp_path / "o.meta.json").read_text())
     assert sidecar["decoding"] == {"do_sample": False, "repetition_penalty": 1.0, "num_beams": 1}
     assert sidecar["cut"] == sum(answer["finish_reason"] == "length" for answer in answers)

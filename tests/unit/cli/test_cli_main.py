@@ -87,7 +87,7 @@ def shell(instruction: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "completed"), [("loren tr", "train"), ("loren train --res", "--resume"), ("loren check --format js", "json")]
+    ("words", "completed"), [("loren tra", "train"), ("loren train --res", "--resume"), ("loren check --format js", "json")]
 )
 def test_the_shell_completes_verbs_options_and_values(words: str, completed: str) -> None:
     answer = shell("bash_complete", COMP_WORDS=words, COMP_CWORD=str(words.count(" ")))
