@@ -96,7 +96,9 @@ def _table(record: dict[str, Any]) -> Iterator[str]:
     yield from _columns([head, *([variant["name"], *_figures(variant)] for variant in shown)])
     scored: list[dict[str, Any]] = [variant for variant in shown if "metrics" in variant]
     if scored:
-        names: list[str] = list(scored[0]["metrics"])
+        # The ladder's order stands in the comparisons; the keys of a table are sorted.
+        ladder: list[str] = [found["metric"] for found in record.get("comparisons", [])]
+        names = list(dict.fromkeys(ladder)) or list(scored[0]["metrics"])
         values = [[variant["name"], *(f"{variant['metrics'][name]['value']:.3f}" for name in names)] for variant in scored]
         yield ""
         yield from _columns([["variant", *names], *values])

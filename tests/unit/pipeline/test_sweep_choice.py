@@ -143,3 +143,15 @@ def test_a_curve_compares_the_largest_with_about_half() -> None:
     assert few["answer"] == UNCLEAR
     alone: Any = learning_curve(field_of({"p50": (9, 0.1)}), percents, rows)
     assert alone["answer"] == UNCLEAR
+
+
+def test_the_more_variants_there_are_the_more_each_has_to_show() -> None:
+    shares = {"a": (100, 0.5), "b": (200, 0.72)}
+    alone: Any = recommend(field_of(shares, rows=36, situations=36))
+    assert (alone["answer"], alone["variant"]) == ("take", "b")
+    crowd = {f"c{place}": (150 + place, 0.5) for place in range(12)}
+    among: Any = recommend(field_of({**shares, **crowd}, rows=36, situations=36))
+    assert (among["answer"], among["variant"]) == ("inconclusive", "a")
+    found: Any = comparisons(field_of({**shares, **crowd}, rows=36, situations=36))
+    labels = next(entry for entry in found if entry["metric"] == "all_labels" and entry["after"] == "b")
+    assert labels["adjusted_p"] > labels["p_value"]

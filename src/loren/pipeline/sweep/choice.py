@@ -48,6 +48,11 @@ class Field:
         plan = Plan(Goal.NON_INFERIORITY if margin else Goal.SUPERIORITY, margin)
         return compare_shares(pair, plan) if metric.kind == "share" else compare_scores(pair, plan)
 
+    def gains(self) -> dict[str, Comparison]:
+        """The target of every other variant against the simplest; the more variants there are, the more each has to show (Holm)."""
+        simplest, *others = self.variants
+        return settle({other.name: self.compare(simplest, other, self.target) for other in others})
+
 
 def comparisons(field: Field) -> list[Json]:
     """Every other variant against the simplest, metric by metric; the target's p values are corrected over the variants."""
@@ -55,12 +60,10 @@ def comparisons(field: Field) -> list[Json]:
     entries: list[Json] = []
     for metric in field.names:
         margin = FORMAT_MARGIN if metric.role == "format" else 0.0
-        found = {name: field.compare(simplest, other, metric, margin) for name, other in others.items()}
         is_gate = metric == field.target
-        entries += [
-            comparison_entry(simplest, others[name], metric, comparison, gate=is_gate)
-            for name, comparison in (settle(found) if is_gate else found).items()
-        ]
+        plain = {} if is_gate else {name: field.compare(simplest, other, metric, margin) for name, other in others.items()}
+        found = field.gains() if is_gate else plain
+        entries += [comparison_entry(simplest, others[name], metric, seen, gate=is_gate) for name, seen in found.items()]
     return entries
 
 
@@ -80,12 +83,12 @@ def recommend(field: Field, *, left_out: Sequence[str] = ()) -> dict[str, Json]:
     metric, simplest = field.target, field.variants[0]
     best = max(field.variants, key=lambda variant: variant.mean(metric.name))  # the first of equals, which is the cheaper
     chosen = next(variant for variant in field.variants if variant is best or _stands_in(field, best, variant))
-    gain = field.compare(simplest, chosen, metric) if chosen is not simplest else None
+    gains = field.gains()
     is_few = len(set(field.situations.values())) < FEWEST_SITUATIONS
-    is_told = not is_few and (gain is None or gain.verdict is Verdict.BETTER)
+    is_told = not is_few and (chosen is simplest or gains[chosen.name].verdict is Verdict.BETTER)
     taken = chosen if is_told else simplest
     evidence = [_value(variant, metric.name) for variant in field.variants]
-    evidence += [_difference(simplest, other, metric.name, field.compare(simplest, other, metric)) for other in field.variants[1:]]
+    evidence += [_difference(simplest.name, name, metric.name, seen) for name, seen in gains.items()]
     if len(simplest.runs) == 1:
         evidence.append("one seed a variant: another seed may turn a small difference around; --seeds 3 would tell")
     evidence += [f"{name} is left out: not all of its runs could be judged" for name in left_out]
@@ -97,7 +100,7 @@ def recommend(field: Field, *, left_out: Sequence[str] = ()) -> dict[str, Json]:
         "simplest": simplest.name,
         "metric": metric.name,
         "margin": field.margin,
-        "words": _words(field, best, taken, is_told=is_told, is_few=is_few),
+        "words": _words(field, best, taken, gains if not is_told else {}, is_few=is_few),
         "evidence": evidence,
     }
 
@@ -118,16 +121,13 @@ def _stands_in(field: Field, best: Contestant, cheaper: Contestant) -> bool:
     return target.verdict is Verdict.NOT_WORSE and shape.verdict is not Verdict.WORSE
 
 
-def _words(field: Field, best: Contestant, taken: Contestant, *, is_told: bool, is_few: bool) -> str:
+def _words(field: Field, best: Contestant, taken: Contestant, untold: Mapping[str, Comparison], *, is_few: bool) -> str:
+    """The recommendation in a sentence or two; ``untold`` are comparisons that did not tell."""
     metric, margin, simplest = field.target.name, field.margin, field.variants[0]
-    if not is_told:
-        situations = len(set(field.situations.values()))
-        detectable = max((field.compare(simplest, other, field.target).detectable for other in field.variants[1:]), default=1.0)
-        why = (
-            f"{situations} situations are too few for a verdict"
-            if is_few
-            else f"a difference below {detectable:.2f} can't be seen here"
-        )
+    if is_few or untold:
+        detectable = max((seen.detectable for seen in untold.values()), default=1.0)
+        few = f"{len(set(field.situations.values()))} situations are too few for a verdict"
+        why = few if is_few else f"a difference below {detectable:.2f} can't be seen here"
         return f"Inconclusive: {why}. Until more test rows tell, take {taken.name}: it is the cheapest."
     if taken is best and taken is simplest:
         return f"Take {taken.name}: it is the simplest variant, and no other has a higher {metric}."
@@ -146,9 +146,9 @@ def _value(variant: Contestant, metric: str) -> str:
     return f"{variant.name}: {metric} {variant.mean(metric):.3f}, {figures['trainable_parameters']:,.0f} trained parameters"
 
 
-def _difference(before: Contestant, after: Contestant, metric: str, found: Comparison) -> str:
+def _difference(before: str, after: str, metric: str, found: Comparison) -> str:
     words = str(found.verdict) if found.reason is Reason.NONE else f"{found.verdict} ({found.reason})"
     return (
-        f"{after.name} against {before.name}: {metric} {found.difference:+.3f} "
+        f"{after} against {before}: {metric} {found.difference:+.3f} "
         f"[{found.interval.low:+.3f}, {found.interval.high:+.3f}], {words}"
     )
