@@ -1,9 +1,10 @@
 """What `data.replay` changes: small runs without and with general rows, and the general questions before and after.
 
-    .venv/bin/python benchmarks/forgetting.py [--replay 0 0.1 0.3] [--epochs 3] [--base NAME] [--project DIR] [--json FILE]
+    .venv/bin/python benchmarks/forgetting.py [--replay 0 0.1 0.3] [--epochs 3] [--base NAME] [--project DIR] [--bare] [--json FILE]
 
 Each run is trained from the same base, seed and task; only the general rows differ. By default: SmolLM2-135M and the English task
-under tests/tasks/helpdesk, whose system prompt is in training. SmolLM2 knows no Vietnamese: read its English figures.
+under tests/tasks/helpdesk, whose system prompt is in training; with --bare it is not, so that a general question looks like one of
+the task. SmolLM2 knows no Vietnamese: read its English figures.
 """
 
 from __future__ import annotations
@@ -110,11 +111,15 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--base", default="embedded:smollm2-135m")
     parser.add_argument("--project", type=Path, default=ROOT / "tests" / "tasks" / "helpdesk")
+    parser.add_argument("--bare", action="store_true", help="train without the task's system prompt")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         shutil.copytree(arguments.project, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("runs"))
+        if arguments.bare:
+            settings = folder / "task" / "task.toml"
+            settings.write_text(settings.read_text(encoding="utf-8").replace("system_in_training = true", ""), encoding="utf-8")
         (folder / "run.toml").write_text('task = "task"\n', encoding="utf-8")
         runs = [measure(folder, replay, arguments) for replay in arguments.replay]
     print(table(runs))

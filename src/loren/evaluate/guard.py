@@ -113,7 +113,7 @@ def compare_outcomes(base: Mapping[str, int], adapter: Mapping[str, int]) -> Com
 
 
 _MEANINGS = {
-    Verdict.NOT_WORSE: "within the margin of {margin:.0%}: little or nothing was forgotten",
+    Verdict.NOT_WORSE: "no more than {margin:.0%} of the questions are lost",
     Verdict.WORSE: "general ability was lost; data.replay mixes general rows into training",
     Verdict.INCONCLUSIVE: "so few questions don't tell whether more than {margin:.0%} was forgotten",
 }
@@ -133,4 +133,6 @@ def sentence(seen: Comparison, guard: GuardSet, outcomes: Mapping[GuardVariant, 
         name = f"{question.language}/{question.kind}"
         lost[name] = lost.get(name, 0) + outcomes["base"][question.id] - outcomes["adapter"][question.id]
     worst = sorted((name for name, count in lost.items() if count > 0), key=lambda name: (-lost[name], name))[:3]
+    if seen.verdict is not Verdict.WORSE:  # what is within chance has no place
+        return f"{text}."
     return text + (f". Most was lost in {', '.join(f'{name} (-{lost[name]})' for name in worst)}." if worst else ".")
