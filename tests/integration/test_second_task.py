@@ -6,13 +6,16 @@ import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from endpoint_server import serving
 from loren.errors import IntegrityError
 from loren.evaluate.arms import Asking
 from loren.evaluate.golden import Wishes, evaluate_run
 from loren.evaluate.sanity import check_sanity
+from loren.models import loading
 from loren.runs.folder import RunFolder
 from project import loren
 
@@ -80,7 +83,9 @@ def test_a_whole_evaluation_gives_a_verdict_and_leaves_with_1_where_it_is_no(hel
     folder = helpdesk / "runs" / "a" / "eval"
     result = json.loads((folder / "result.json").read_text())
     assert result["verdict"]["word"] in {"inconclusive", "worse"}
-    assert f"verdict: adapter is {result['verdict']['word'][:5]}" in done.stdout.replace("neither", "incon")
+    assert "verdict: adapter is" in done.stdout
+    assert result["verdict"]["word"] in done.stdout
+    assert done.stdout.splitlines()[-1] == "next: loren triage runs/a"
     assert result["golden"]["asked"] == result["golden"]["rows"] == 12
     scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
     assert [set(score["arms"]) for score in scores] == [{"base", "fewshot", "adapter", "merged"}] * 12
@@ -100,23 +105,70 @@ def test_a_whole_evaluation_gives_a_verdict_and_leaves_with_1_where_it_is_no(hel
     }
     assert sum(a == b for a, b in zip(texts["adapter"], texts["merged"], strict=True)) >= 10
     again = loren(*wanted, cwd=helpdesk)
-    assert (again.returncode, again.stderr.count("answered before")) == (1, 4)
+    assert (again.returncode, again.stderr.count("answered before")) == (
+        1,
+        7,
+    )  # four arms, the training rows, and general questions of base and adapter
     assert json.loads((folder / "result.json").read_text()) == result
     stages = json.loads((helpdesk / "runs" / "a" / "stages.json").read_text())["stages"]
     assert stages["evaluate"]["verdict"] == "failed"
 
 
-def test_constrained_answers_satisfy_the_schema_wherever_they_ended(helpdesk: Path) -> None:
-    done = loren("evaluate", "runs/a", "--variants", "adapter", "--constrained", "adapter,fewshot", "--limit", "6", cwd=helpdesk)
-    assert done.returncode == 0, done.stderr
-    folder = helpdesk / "runs" / "a" / "eval" / "preview"
-    arms = json.loads((folder / "result.json").read_text())["arms"]
-    assert set(arms) == {"fewshot", "fewshot-constrained", "adapter", "adapter-constrained"}
+def test_constrained_answers_satisfy_the_schema_wherever_they_ended(
+    helpdesk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, loaded = loading.load_model, list[Any]()
+
+    def closing(folder: Path, **arguments: Any) -> Any:
+        """A random model never closes a text: push what does."""
+        model, words = plain(folder, **arguments), loading.load_tokenizer(folder).get_vocab()
+        push = model.lm_head.weight.new_zeros(len(model.lm_head.weight))
+        push[[token for text, token in words.items() if text[0] in '"}' or text == "<|im_end|>"]] = 30
+        push[[token for text, token in words.items() if text[0] == '"']] = 60
+        model.lm_head.register_forward_hook(lambda module, inputs, logits: logits + push)
+        loaded.append(model)
+        return model
+
+    monkeypatch.setattr(loading, "load_model", closing)
+    shutil.copytree(helpdesk / "runs" / "a", tmp_path / "run", ignore=shutil.ignore_patterns("eval"))
+    wishes = Wishes(("base", "adapter"), ("base", "fewshot", "adapter"), limit=6)
+    result = evaluate_run(RunFolder(tmp_path / "run"), wishes, Asking(5), say=[].append, fetching=lambda: nullcontext(quiet)).result
+    assert list(result["arms"]) == [f"{name}{held}" for name in ("base", "fewshot", "adapter") for held in ("", "-constrained")]
+    assert len(loaded) == 2, "base and adapter once each, free and held"
+    folder = tmp_path / "run" / "eval" / "preview"
     scores = [json.loads(line)["arms"] for line in (folder / "scores.jsonl").read_text().splitlines()]
-    assert all(score["adapter-constrained"]["schema_valid"] >= score["adapter-constrained"]["ended"] for score in scores)
-    assert sum(score["adapter"]["parses"] for score in scores) == 0
+    for arm in ("base-constrained", "fewshot-constrained", "adapter-constrained"):
+        assert sum(score[arm]["ended"] for score in scores) >= 4, arm
+        assert all(score[arm]["schema_valid"] >= score[arm]["ended"] for score in scores), arm
+    assert not any(score["adapter"]["parses"] for score in scores)
     held, free = (json.loads((folder / f"{arm}.meta.json").read_text()) for arm in ("adapter-constrained", "adapter"))
     assert (held["constraint"] is None, free["constraint"]) == (False, None)
+
+
+def test_an_endpoint_is_asked_with_consent_and_not_twice(helpdesk: Path) -> None:
+    with serving() as server:
+        wanted = ("evaluate", "runs/a", "--variants", "http", "--limit", "4", "--http-model", "some-model", "--http-rate", "1000")
+        refused = loren(*wanted, "--http-url", server.url, cwd=helpdesk)
+        assert (refused.returncode, server.asked) == (2, []), refused.stderr
+        assert "127.0.0.1" in refused.stderr
+        assert "4 row" in refused.stderr
+        done = loren(*wanted, "--http-url", server.url, "--send", cwd=helpdesk, environment={"LOREN_HTTP_API_KEY": "canary-71c"})
+        assert done.returncode == 0, done.stderr
+        assert len(server.asked) == 4
+        assert server.asked[0].body["messages"][0]["role"] == "system"
+        again = loren(*wanted, "--http-url", server.url, cwd=helpdesk)  # nothing is sent, so nobody has to agree
+        assert (again.returncode, len(server.asked)) == (0, 4), again.stderr
+    arm = json.loads((helpdesk / "runs" / "a" / "eval" / "preview" / "result.json").read_text())["arms"]["http"]
+    assert (arm["prompt_tokens_a_request"], arm["completion_tokens_a_request"], arm["metrics"]["parses"]["count"]) == (7, 3, 0)
+    files = [path for path in (helpdesk / "runs" / "a").rglob("*") if path.is_file()]
+    assert not [path for path in files if b"canary-71c" in path.read_bytes()]
+    assert "canary-71c" not in done.stdout + done.stderr
+    nowhere = loren("evaluate", "runs/a", "--variants", "http", "--limit", "4", cwd=helpdesk)
+    assert (nowhere.returncode, "--http-url" in nowhere.stderr) == (2, True)
+
+
+def quiet(*figures: object) -> None:
+    """Shows no download."""
 
 
 def test_a_shorter_golden_file_is_no_verdict_until_it_is_pinned_anew(helpdesk: Path, tmp_path: Path) -> None:

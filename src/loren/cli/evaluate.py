@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -11,6 +12,9 @@ from loren.cli.endpoint import endpoint_options, make_endpoint
 from loren.cli.fetching import show_fetching
 from loren.cli.output import Format, finish, format_option, say
 from loren.errors import EXIT_GATE
+
+if TYPE_CHECKING:
+    from loren.evaluate.golden import Evaluation
 
 _VARIANTS = ("base", "fewshot", "adapter", "merged", "http")
 
@@ -86,8 +90,15 @@ def command(
     asking = Asking(batch_size, make_endpoint(endpoint, "http") if endpoint["http_url"] else None, sent)
     evaluation = evaluate_run(RunFolder(run), wishes, asking, say=say, fetching=show_fetching)
     text = "\n".join([*_table(evaluation.result), *_verdict(evaluation.result), f"written to {evaluation.path}"])
-    finish(output_format, evaluation.result, text=text, next_command=f'loren generate {run} --prompt "..."')
+    finish(output_format, evaluation.result, text=text, next_command=_next(run, evaluation))
     return 0 if evaluation.passed else EXIT_GATE
+
+
+def _next(run: Path, evaluation: Evaluation) -> str:
+    """What to mend after a no, the page after a yes; a preview is gone on with by the whole."""
+    if "verdict" not in evaluation.result:
+        return f"loren evaluate {shlex.quote(str(run))}"
+    return f"loren {'report' if evaluation.passed else 'triage'} {shlex.quote(str(run))}"
 
 
 def _table(result: dict[str, Any]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -55,46 +56,62 @@ class LoadedWeights:
         self._name: Weights | None = None
         self._generator: HuggingFaceGenerator | None = None
 
+    @cached_property
+    def merged(self) -> Path:
+        """The folder of the merged model; it is hashed once."""
+        return _merged_folder(self._trained)
+
     def get(self, name: Weights) -> HuggingFaceGenerator:
         """Load ``name``, unless it is what was loaded last."""
         if self._generator is None or self._name != name:
             self._generator = None  # the old weights leave memory before the new ones come
             size = self._asking.batch_size
             if name == "merged":
-                self._generator = load_merged(self._trained, merged_folder(self._trained), batch_size=size)
+                self._generator = load_merged(self._trained, self.merged, batch_size=size)
             else:
                 self._generator = load_generator(self._trained, name, batch_size=size, fetching=self._fetching)
             self._name = name
         return self._generator
 
 
-def open_arms(
-    trained: TrainedRun, arms: Sequence[Arm], asking: Asking, weights: LoadedWeights, *, rows: int
-) -> Iterator[OpenedArm]:
-    """Every arm in turn.
+def open_arms(trained: TrainedRun, arms: Sequence[Arm], asking: Asking, weights: LoadedWeights) -> list[OpenedArm]:
+    """Every arm, with nothing loaded and nothing sent.
 
     Args:
         trained: the run.
         arms: its arms.
         asking: how they are asked.
-        weights: what is in memory.
-        rows: how many questions each would be asked, for the consent to sending them.
+        weights: what will be in memory.
 
     Raises:
         ConfigError: an arm that this run can't have.
     """
     task = require_task(trained)
     constraint = _constraint(task) if any(arm.constrained and arm.variant != "http" for arm in arms) else None
-    if asking.endpoint is not None and any(arm.variant == "http" for arm in arms):
-        require_consent(asking.endpoint, rows, sent=asking.sent)  # before minutes are spent on the others
     leads: dict[str, Lead] = {"base": trained.task_lead, "adapter": trained.trained_lead, "merged": trained.trained_lead}
     if any(arm.variant == "fewshot" for arm in arms):
         leads["fewshot"] = _examples(trained, task)
-    for arm in arms:
-        if arm.variant == "http":
-            yield _remote(trained, arm, asking)
-            continue
-        yield _local(trained, arm, leads[arm.variant], weights, constraint if arm.constrained else None)
+    return [
+        _remote(trained, arm, asking)
+        if arm.variant == "http"
+        else _local(trained, arm, leads[arm.variant], weights, constraint if arm.constrained else None)
+        for arm in arms
+    ]
+
+
+def require_consents(waiting: Sequence[OpenedArm], asking: Asking, *, rows: int) -> None:
+    """Refuse to send questions that nobody agreed to send, before minutes are spent on the other arms.
+
+    Args:
+        waiting: the arms that still have to be asked.
+        asking: whether the user agreed.
+        rows: how many questions an arm is asked.
+
+    Raises:
+        ConfigError: one of them is an endpoint, and the user did not agree.
+    """
+    if asking.endpoint is not None and any(opened.arm.variant == "http" for opened in waiting):
+        require_consent(asking.endpoint, rows, sent=asking.sent)
 
 
 def _constraint(task: Task) -> str:
@@ -117,7 +134,7 @@ def _constraint(task: Task) -> str:
 
 def _local(trained: TrainedRun, arm: Arm, lead: Lead, weights: LoadedWeights, constraint: str | None) -> OpenedArm:
     task = require_task(trained)
-    merged = str(read_json(merged_folder(trained) / MANIFEST)["digest"]) if arm.variant == "merged" else None
+    merged = str(read_json(weights.merged / MANIFEST)["digest"]) if arm.variant == "merged" else None
     identified = identity(trained, arm.variant, lead, constraint=constraint, merged_digest=merged)
 
     def opened() -> Subject:
@@ -156,7 +173,7 @@ def _examples(trained: TrainedRun, task: Task) -> Lead:
     return fewshot_lead(task, rows.train, trained.values.get("seed", 0))  # an adopted run has none
 
 
-def merged_folder(trained: TrainedRun) -> Path:
+def _merged_folder(trained: TrainedRun) -> Path:
     """Where a run's merged model lies, which matches its manifest.
 
     Raises:

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from loren.errors import IntegrityError
-from loren.evaluate.arms import Asking, LoadedWeights, open_arms
+from loren.evaluate.arms import Asking, LoadedWeights, OpenedArm, open_arms, require_consents
 from loren.evaluate.findings import Scored, overfit, score_lines, weaknesses
 from loren.evaluate.guard import measure_forgetting
 from loren.evaluate.predict import is_current, predict_to_file, read_predictions, sidecar_path
 from loren.evaluate.subjects import Arm, Fetching, TrainedRun, Variant, open_trained, require_task
 from loren.evaluate.yardstick import Yardstick, pinned, prompt_of, question_of, read_yardstick, sampled
-from loren.models.protocol import Completion, FinishReason
+from loren.models.protocol import Completion, FinishReason, Prompt
 from loren.runs.files import Json, read_json, write_json, write_text
 from loren.runs.folder import SCHEMA_VERSION, RunFolder
 from loren.scoring.criteria import Reply
-from loren.scoring.gate import judge_arms
+from loren.scoring.gate import compare_arms
 from loren.scoring.score import Metric, Outcomes, metrics, score_prediction, scorer_digest, summarize
 from loren.task.definition import Task
 
@@ -94,12 +94,7 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
         say(f"warning: {golden.missing} pinned questions are gone from the golden file: no verdict (--repin takes it as it is)")
     prompts = [prompt_of(row) for row in golden.rows]
     weights = LoadedWeights(trained, asking, fetching)
-    for opened in open_arms(trained, arms, asking, weights, rows=len(prompts)):
-        path = folder / f"{opened.arm.name}.jsonl"
-        if is_current(path, opened.identity, prompts, max_new_tokens=task.max_new_tokens):
-            say(f"{opened.arm.name}: all {len(prompts)} questions were answered before")
-            continue
-        predict_to_file(opened.open(), prompts, path, say=say)
+    _ask(open_arms(trained, arms, asking, weights), prompts, asking, folder, max_new_tokens=task.max_new_tokens, say=say)
     names = metrics(task)
     answers = {arm.name: read_predictions(folder / f"{arm.name}.jsonl") for arm in arms}
     outcomes = {arm: score_answers(found, golden, task) for arm, found in answers.items()}
@@ -117,13 +112,28 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
         },
     }
     if not is_preview:
-        result |= judge_arms(_told(outcomes, answers), golden.situations, names, task)
+        result |= compare_arms(_told(outcomes, answers), golden.situations, names, task)
         _add_tokens(result)
         result |= _findings(trained, wishes, scored, answers, weights, say)
     write_json(folder / "result.json", result)
     verdict: Literal["done", "passed", "failed"] = "done" if is_preview else "passed" if result["verdict"]["passed"] else "failed"
     run.record_stage("preview" if is_preview else "evaluate", inputs={"golden": golden.sha256}, verdict=verdict)
     return Evaluation(folder / "result.json", result)
+
+
+def _ask(
+    arms: Sequence[OpenedArm], prompts: Sequence[Prompt], asking: Asking, folder: Path, *, max_new_tokens: int, say: Say
+) -> None:
+    """Ask every arm that did not answer these very prompts before."""
+    waiting: list[OpenedArm] = []
+    for opened in arms:
+        if is_current(folder / f"{opened.arm.name}.jsonl", opened.identity, prompts, max_new_tokens=max_new_tokens):
+            say(f"{opened.arm.name}: all {len(prompts)} questions were answered before")
+        else:
+            waiting.append(opened)
+    require_consents(waiting, asking, rows=len(prompts))
+    for opened in waiting:
+        predict_to_file(opened.open(), prompts, folder / f"{opened.arm.name}.jsonl", say=say)
 
 
 def score_answers(answers: Mapping[str, Completion], golden: Yardstick, task: Task) -> dict[str, Outcomes]:

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+
+import msgspec
 
 from loren.errors import IntegrityError
 from loren.evaluate.subjects import Subject, with_lead
 from loren.models.protocol import Completion, Prompt
 from loren.provenance.digests import sha256_json
-from loren.runs.files import Json, append_text, read_json, write_json, write_text
+from loren.runs.files import Json, append_text, read_json, write_bytes, write_json, write_text
 from loren.runs.folder import SCHEMA_VERSION
 
 Say = Callable[[str], None]
@@ -59,7 +60,7 @@ def predict(
     key = predictions_key(subject.identity, prompts, max_new_tokens=limit)
     batches = subject.generator.batches(asked)
     kept = _Journal(journal, sha256_json([key, batches])) if journal else None
-    done = kept.read(len(batches)) if kept else {}
+    done = kept.read(batches) if kept else {}
     if done:
         say(f"{subject.name}: {sum(len(answers) for answers, _ in done.values())} of {len(asked)} were answered before")
     completions: list[Completion | None] = [None] * len(asked)
@@ -93,6 +94,20 @@ def predict_to_file(subject: Subject, prompts: Sequence[Prompt], path: Path, *, 
     return predictions
 
 
+class _Plan(msgspec.Struct, frozen=True):
+    """The first line of a journal: of what its batches are."""
+
+    plan: str
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    """Any other line of a journal."""
+
+    batch: int
+    seconds: float
+    answers: list[Completion]
+
+
 class _Journal:
     """Batches that were answered, a line each, behind a line that says of what."""
 
@@ -100,20 +115,26 @@ class _Journal:
         self._path = path
         self._plan = plan
 
-    def read(self, batches: int) -> dict[int, tuple[list[Completion], float]]:
+    def read(self, batches: Sequence[Sequence[int]]) -> dict[int, tuple[list[Completion], float]]:
         """The batches of this very plan that were written whole; a torn last line and another plan's file are thrown away."""
+        lines = _lines(self._path) if self._path.is_file() else []
+        whole: list[bytes] = []
         done: dict[int, tuple[list[Completion], float]] = {}
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
-        entries = [entry for entry in map(_entry, lines) if entry is not None]
-        if not entries or entries[0].get("plan") != self._plan:
+        try:
+            if lines and msgspec.json.decode(lines[0], type=_Plan).plan == self._plan:
+                whole.append(lines[0])
+                for line in lines[1:]:
+                    entry = msgspec.json.decode(line, type=_Batch)
+                    if 0 <= entry.batch < len(batches) and len(entry.answers) == len(batches[entry.batch]):
+                        done[entry.batch] = (entry.answers, entry.seconds)
+                    whole.append(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass  # torn here: what stands before it holds
+        if not whole:
             write_text(self._path, json.dumps({"plan": self._plan}) + "\n")
-            return done
-        for entry in entries[1:]:
-            if entry["batch"] < batches:
-                done[entry["batch"]] = ([Completion(**answer) for answer in entry["answers"]], entry["seconds"])
-        if len(entries) < len(lines):
+        elif len(whole) < len(lines):
             # What is appended must not join a torn line.
-            write_text(self._path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
+            write_bytes(self._path, b"".join(line + b"\n" for line in whole))
         return done
 
     def add(self, batch: int, answers: Sequence[Completion], seconds: float) -> None:
@@ -122,12 +143,9 @@ class _Journal:
         append_text(self._path, json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n", durable=True)
 
 
-def _entry(line: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+def _lines(path: Path) -> list[bytes]:
+    """By line feeds alone: an answer may hold other signs at which `splitlines` would cut."""
+    return [line for line in path.read_bytes().split(b"\n") if line]
 
 
 def predictions_key(identity: dict[str, Json], prompts: Sequence[Prompt], *, max_new_tokens: int) -> str:
@@ -154,10 +172,10 @@ def read_predictions(path: Path) -> dict[str, Completion]:
         IntegrityError: a line is no completion, or an id stands twice.
     """
     found: dict[str, Completion] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         try:
-            completion = Completion(**json.loads(line))
-        except (ValueError, TypeError) as error:
+            completion = msgspec.json.decode(line, type=Completion)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise IntegrityError(f"{path}:{number}: expected a prediction, found another line", hint=_AGAIN) from error
         if completion.id in found:
             raise IntegrityError(f"{path}:{number}: expected one prediction a row, found a second one", hint=_AGAIN)

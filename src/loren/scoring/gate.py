@@ -53,7 +53,7 @@ def gates_of(task: Task, names: Sequence[Metric]) -> tuple[Gate, ...]:
     return tuple(task.evaluation.gates)
 
 
-def judge_arms(arms: Arms, situations: Mapping[str, str], names: Sequence[Metric], task: Task) -> dict[str, Json]:
+def compare_arms(arms: Arms, situations: Mapping[str, str], names: Sequence[Metric], task: Task) -> dict[str, Json]:
     """All that the rows say about the arms.
 
     Args:

@@ -67,8 +67,8 @@ def test_wrong_subjects_are_named(tmp_path: Path) -> None:
 class Mortal(EchoGenerator):
     """Dies after some batches; counts what it was asked."""
 
-    def __init__(self, lives: int) -> None:
-        super().__init__(batch_size=3)
+    def __init__(self, lives: int, reply: str | None = None) -> None:
+        super().__init__(reply, batch_size=3)
         self.lives = lives
         self.asked: list[str] = []
 
@@ -88,14 +88,14 @@ def quiet(text: str) -> None:
 
 
 @pytest.mark.parametrize("lives", [0, 1, 3])
-@pytest.mark.parametrize("torn", ["", '{"batch": 1, "answ', "\x00\x00"])
-def test_who_was_killed_goes_on_and_asks_nothing_twice(tmp_path: Path, lives: int, torn: str) -> None:
+@pytest.mark.parametrize("torn", [b"", b'{"batch": 1, "answ', b"\x00\x00", '{"batch": 1, "ơ'.encode()[:-1], b'{"no": 1}'])
+def test_who_was_killed_goes_on_and_asks_nothing_twice(tmp_path: Path, lives: int, torn: bytes) -> None:
     path, journal = tmp_path / "x.jsonl", tmp_path / "x.partial.jsonl"
     first, second = Mortal(lives), Mortal(99)
     with pytest.raises(KeyboardInterrupt):
         predict_to_file(Subject("fake", first, (), 50, IDENTITY), QUESTIONS, path, say=quiet)
     assert not path.exists()
-    with journal.open("a") as file:
+    with journal.open("ab") as file:
         file.write(torn)
     said: list[str] = []
     again = predict_to_file(Subject("fake", second, (), 50, IDENTITY), QUESTIONS, path, say=said.append)
@@ -130,3 +130,12 @@ def test_a_damaged_predictions_file_is_named_by_line(tmp_path: Path, line: str) 
     path.write_text(path.read_text().splitlines()[0] * 1 + "\n" + path.read_text().splitlines()[0] + "\n")
     with pytest.raises(IntegrityError, match="a second one"):
         read_predictions(path)
+
+
+def test_an_answer_may_hold_every_kind_of_line_end(tmp_path: Path) -> None:
+    text = "a\u2028b\u2029c\x85d\x0be\rf\ng"
+    path = tmp_path / "x.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_file(Subject("fake", Mortal(1, text), (), 50, IDENTITY), QUESTIONS, path, say=quiet)
+    predict_to_file(Subject("fake", Mortal(99, text), (), 50, IDENTITY), QUESTIONS, path, say=quiet)
+    assert {answer.text for answer in read_predictions(path).values()} == {text}

@@ -252,7 +252,7 @@ def first_line(text: str) -> Callable[[str], str]:
         (edit("eval/scores.jsonl", lambda old: old.replace('"all_labels"', '"other"')), 5, "all figures of each scored row"),
         (edit("eval/scores.jsonl", lambda old: ""), 5, "found none"),
         (edit("eval/adapter.jsonl", lambda old: old.split("\n", 1)[1]), 5, "expected a reply"),
-        (edit("eval/adapter.jsonl", lambda old: old.replace(json.dumps(f"Sure! {CANARY}"), "7")), 5, "expected texts"),
+        (edit("eval/adapter.jsonl", lambda old: old.replace(json.dumps(f"Sure! {CANARY}"), "7")), 5, "expected a prediction"),
         (edit("eval/result.json", lambda old: '{"arms": 7}'), 5, "expected the result of an evaluation"),
         (edit("eval/result.json", lambda old: "{"), 5, "expected a JSON object"),
         (edit("../../task/task.toml", lambda old: old.replace('"1.0.0"', '"1.0.1"')), 5, "the task as it is now"),

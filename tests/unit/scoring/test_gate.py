@@ -11,7 +11,7 @@ import pytest
 
 from loren.errors import ConfigError
 from loren.runs.files import encode_json
-from loren.scoring.gate import gates_of, judge_arms
+from loren.scoring.gate import compare_arms, gates_of
 from loren.scoring.score import Metric, Outcomes, metrics
 from loren.task.definition import Task, load_task
 
@@ -38,7 +38,7 @@ def courier_task() -> Task:
 
 
 def judged(task: Task, arms: Mapping[str, dict[str, Outcomes]], situations: Mapping[str, str] = SITUATIONS) -> dict[str, Any]:
-    result: Any = judge_arms(arms, situations, metrics(task), task)
+    result: Any = compare_arms(arms, situations, metrics(task), task)
     encode_json(result)
     return result
 
