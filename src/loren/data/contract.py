@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from loren.data.conversation import Conversation, Turn, read_conversation
 from loren.data.decode import decode_line
 from loren.data.formats.translate import Translate, Translated
+from loren.data.plain import settle
 from loren.data.quality.row import NO_TRAITS, Traits, judge_row
 from loren.data.reader import MAX_LINE_BYTES, Line
 from loren.data.rows import Message, Row
@@ -22,7 +23,7 @@ from loren.data.similar.forms import target_digest
 from loren.data.similar.question import asked_in, question_of
 from loren.data.target import Target, decoded, read_target, texts_in
 from loren.data.text_checks import TEXT_CHECKS, TextCheck
-from loren.data.usual import read_usual
+from loren.data.usual import UsualRow, conversation_of, decode_usual
 
 if TYPE_CHECKING:
     from loren.data.approvals import Approvals, Met
@@ -88,16 +89,35 @@ class Contract:
 
     def check(self, line: Line, *, with_row: bool = True) -> Verdict:
         """Judge one line; with ``with_row`` the verdict on a fit line holds its row."""
+        return self.check_all((line,), with_rows=with_row)[0]
+
+    def check_all(self, lines: Sequence[Line], *, with_rows: bool = True) -> list[Verdict]:
+        """Judge some lines: plain ones together, each of the others by itself."""
+        if self.translate is not None:
+            return [self._check(line, None, with_row=with_rows) for line in lines]
+        rows = [None if line.data is None else decode_usual(line.data) for line in lines]
+        if self._task is not None or self._golden is not None:  # these look closer at every row
+            return [self._check(line, row, with_row=with_rows) for line, row in zip(lines, rows, strict=True)]
+        verdicts: list[Verdict] = []
+        for line, row, settled in zip(lines, rows, settle(rows, self._text_checks), strict=True):
+            if row is None or settled is None:
+                verdicts.append(self._check(line, row, with_row=with_rows))
+            else:
+                fit = _row(line.number, conversation_of(row), None) if with_rows else None
+                # By position: naming the fields is half of the price, and this is what most rows cost.
+                verdicts.append(Verdict(Breaches(), fit, (), False, settled.traits, "", [], (), settled.digests))
+        return verdicts
+
+    def _check(self, line: Line, usual: UsualRow | None, *, with_row: bool) -> Verdict:
+        """Judge one line, which may have been read as a usual row."""
+        number = line.number if with_row else None
+        if usual is not None:
+            return self._verdict(conversation_of(usual), number)
         if line.data is None:
             verdict = Verdict()
             message = f"expected at most {MAX_LINE_BYTES} bytes, found more; the line was skipped"
             verdict.breaches.append(line.fault or Breach("line-too-long", "", message))
             return verdict
-        number = line.number if with_row else None
-        if self.translate is None:
-            conversation = read_usual(line.data)
-            if conversation is not None:
-                return self._verdict(conversation, number)
         value, breaches = decode_line(line.data)
         if value is None:
             return Verdict(breaches)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from loren.data.together import Together
+
 ORDINARY = (
     "\t\n\r\x20-\x7e\u00a0-\u00ac\u00ae-\u00b1\u00b4-\u00b8\u00ba-\u024f\u1e00-\u1eff"
     "\u2010-\u2016\u2018-\u201f\u2022\u2026\u20ab\u2212\u2600-\u2775\u2794-\u27bf\U0001f300-\U0001faff"
@@ -34,6 +36,11 @@ _LOOK_ALIKES = str.maketrans(
     "aeopcyxijshdqwvl" "ABEKMHOPCTYXIJSGQWY" "oavpuikyx" "ABEZHIKMNOPTYXC" "ouuhgagill",
 )  # fmt: skip
 """Letters of other scripts that readers take for Latin ones."""
+
+
+def unusual_rows(together: Together) -> set[int]:
+    """The rows that are not plain."""
+    return together.rows_with(_UNUSUAL.search)
 
 
 @lru_cache(maxsize=1)

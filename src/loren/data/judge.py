@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from itertools import islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from operator import attrgetter
@@ -32,6 +33,8 @@ BIG_FILE_BYTES = 32 * 1024 * 1024
 MAX_PROCESSES = 8
 """So many are chosen at most; the process that reads and merges can't keep more of them busy."""
 _PORTION_BYTES = 1024 * 1024
+_TOGETHER = 64
+"""Lines that pass through the stages together."""
 _BLOCKS_AHEAD = 2
 """Blocks for each process that are read ahead of the verdicts."""
 _DIED = "expected all processes of the check to live until its end, found that one died; memory may be short"
@@ -62,7 +65,19 @@ def judge(lines: Iterable[Line], contract: Contract, *, with_rows: bool, process
     """
     if processes > 1:
         return _judge_in_processes(lines, contract, with_rows=with_rows, processes=processes)
-    return ((line.number, contract.check(line, with_row=with_rows)) for line in lines)
+    return _judge_here(lines, contract, with_rows=with_rows)
+
+
+def _judge_here(lines: Iterable[Line], contract: Contract, *, with_rows: bool) -> Iterator[tuple[int, Verdict]]:
+    for together in _together(lines):
+        numbers = [line.number for line in together]
+        yield from zip(numbers, contract.check_all(together, with_rows=with_rows), strict=True)
+
+
+def _together(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    rest = iter(lines)
+    while portion := list(islice(rest, _TOGETHER)):
+        yield portion
 
 
 class _Setup(NamedTuple):
@@ -234,9 +249,9 @@ def _judge_portion(setup: _Setup, portion: Block | list[Line]) -> _Judged:
     numbers: list[int] = []
     verdicts: list[Verdict] = []
     lines, blank_lines = lines_in(portion, max_line_bytes=max_line_bytes) if isinstance(portion, Block) else (portion, 0)
-    for line in lines:
-        numbers.append(line.number)
-        verdicts.append(contract.check(line, with_row=with_rows))
+    for together in _together(lines):
+        numbers += [line.number for line in together]
+        verdicts += contract.check_all(together, with_rows=with_rows)
     breaches = {place: verdict.breaches for place, verdict in enumerate(verdicts) if verdict.breaches}
     columns = list(zip(*map(_columns_of, verdicts), strict=True)) or [()] * len(_COLUMNS)
     return _Judged(numbers, columns, breaches, blank_lines)

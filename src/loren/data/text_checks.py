@@ -12,12 +12,13 @@ from typing import NamedTuple
 from loren.data.fold import is_plain
 from loren.data.personal.find import NOUNS, find_pii
 from loren.data.personal.finding import Finding
-from loren.data.personal.glance import may_hold_pii
+from loren.data.personal.glance import may_hold_pii, pii_suspects
 from loren.data.personal.recognizers import Recognizer
 from loren.data.quality.characters import find_characters
 from loren.data.quality.markup import find_markup
 from loren.data.rules import Breach
-from loren.data.secrets.find import may_hold_secret, secret_breaches
+from loren.data.secrets.find import may_hold_secret, secret_breaches, secret_suspects
+from loren.data.together import Together
 
 
 class TextCheck(NamedTuple):
@@ -27,6 +28,14 @@ class TextCheck(NamedTuple):
     """Takes all texts of a row, joined; False says that none of them breaks the rule. It is what most rows cost."""
     find: Callable[[str, str], Iterable[Breach]]
     """Takes a pointer and the text there."""
+    doubtful: Callable[[Together], set[int]] | None = None
+    """Says the same as ``may_find`` of several plain rows (see ``fold.is_plain``) at once: those that may break the rule."""
+
+    def doubtful_in(self, together: Together) -> set[int]:
+        """The rows that may break the rule."""
+        if self.doubtful is not None:
+            return self.doubtful(together)
+        return {row for row in range(len(together)) if self.may_find(together.row(row))}
 
 
 def _pii(path: str, text: str) -> Iterator[Breach]:
@@ -61,9 +70,14 @@ def _may_be_unusual(text: str) -> bool:
     return not is_plain(text)
 
 
+def _none(together: Together) -> set[int]:
+    """Plain rows hold nothing unusual."""
+    return set()
+
+
 TEXT_CHECKS = (
-    TextCheck(may_hold_pii, _pii),
-    TextCheck(may_hold_secret, secret_breaches),
-    TextCheck(_may_be_unusual, _unusual),
+    TextCheck(may_hold_pii, _pii, pii_suspects),
+    TextCheck(may_hold_secret, secret_breaches, secret_suspects),
+    TextCheck(_may_be_unusual, _unusual, _none),
 )
 """In this order."""

@@ -16,7 +16,8 @@ from loren.data.personal.iban import IBAN_TAIL
 from loren.data.personal.labels import holds_label, not_after_thing, unattached
 from loren.data.personal.names import address_starts, name_starts
 from loren.data.personal.plate import PLATE_TAIL
-from loren.data.personal.spelled import may_spell
+from loren.data.personal.spelled import may_spell, spelling_rows
+from loren.data.together import Together
 
 _MORE = f"(?:{BETWEEN}[0-9oO])"
 _LONG = (
@@ -36,6 +37,8 @@ _LETTERED = (
 _GROUPS = r"[0-9]{5}|[0-9]{2}[ -][0-9]{3,4}[ -]?[0-9]|[0-9]{3}[ .-][0-9]{3}|[0-9]{2}\.[0-9]{3}\.[0-9]{3}"
 """What follows the first digit of a number that a word near it must explain."""
 
+_WORDS = re.compile("name|plate")
+
 
 def may_hold_pii(text: str) -> bool:
     """Whether a text must be searched; False is certain."""
@@ -44,7 +47,15 @@ def may_hold_pii(text: str) -> bool:
         if suspect.lastgroup is None:
             return True
         doubt = True
-    return (doubt and holds_label(text)) or may_spell(text) or "name" in text or "plate" in text
+    return (doubt and holds_label(text)) or may_spell(text) or bool(_WORDS.search(text))
+
+
+def pii_suspects(together: Together) -> set[int]:
+    """The rows that must be searched: those in which something is suspect, after a look at each of them."""
+    found = together.rows_with(_suspects().search) | spelling_rows(together)
+    if "name" in together.text or "plate" in together.text:
+        found |= together.rows_with(_WORDS.search)
+    return {row for row in found if may_hold_pii(together.row(row))}
 
 
 @cache

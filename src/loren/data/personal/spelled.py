@@ -8,6 +8,7 @@ from functools import cache
 from itertools import pairwise
 
 from loren.data.personal.tables import one_of, personal_table
+from loren.data.together import Together
 
 _BETWEEN = r"[ \t,.\-–…/]{1,3}"
 _LEAST_DIGITS, _LEAST_WORDS = 8, 4
@@ -33,6 +34,15 @@ def find_spelled(text: str) -> Iterator[tuple[int, int]]:
 def may_spell(text: str) -> bool:
     """Whether a text holds what a number in words has: a zero or a digit above six, and another digit after it."""
     return any(sign in text and after.search(text) for sign, after in _signs())
+
+
+def spelling_rows(together: Together) -> set[int]:
+    """The rows that may hold a number in words."""
+    found: set[int] = set()
+    for sign, after in _signs():
+        if sign in together.text:
+            found |= together.rows_with(after.search)
+    return found
 
 
 @cache

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from xxhash import xxh3_64_intdigest
 
@@ -16,9 +16,10 @@ from loren.data.conversation import Conversation, Turn
 from loren.data.fold import is_plain
 from loren.data.pointer import child
 from loren.data.quality import endings, facts, language, loops, markup
-from loren.data.quality.tables import gate, phrases, quality_table, word_in
+from loren.data.quality.tables import BEFORE_WORDS, gate, phrases, quality_table, spaced_gate, word_in
 from loren.data.rules import Breach
 from loren.data.target import Target
+from loren.data.together import Together
 from loren.task.replies import (
     MAX_REPLY_CHARACTERS,
     count_kinds,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES = 60
 """A conversation of more messages is rarely one."""
-_LONGEST = 20_000
+LONGEST = 20_000
 """Characters of a text in which phrases are looked for."""
 _MIN_ECHO_WORDS = 4
 _MIN_SAME_WORDS = 4
@@ -60,6 +61,8 @@ class Traits(NamedTuple):
     """"ended", "open" (three dots) or "none"; "" where none is expected."""
 
 
+_new_traits = cast("Callable[[tuple[int, int, int, bool, str, str, str]], Traits]", partial(tuple.__new__, Traits))
+"""At half the call's price."""
 NO_TRAITS = Traits()
 """Of a line that could not be read."""
 
@@ -93,14 +96,14 @@ def judge_row(
     """
     said = _by_speaker(conversation, target, texts, task)
     plain = is_plain(joined)
-    has_phrases = bool(gate().search(f" {joined.lower()}"))
+    has_phrases = may_hold_phrases(joined)
     breaches: list[Breach] = []
     if has_phrases:
         breaches.extend(_phrases(said))
     if not plain:
         breaches.extend(_blanks(said, joined))
     for path, reply in said.replies:
-        _add_reply(breaches, path, reply, said.question)
+        add_reply_breaches(breaches, path, reply, said.question)
     if said.last:
         if has_phrases or not plain:
             breaches.extend(_language(said))
@@ -112,7 +115,13 @@ def judge_row(
         breaches.append(
             Breach("many-turns", "/messages", f"expected at most {MAX_MESSAGES} messages, found {len(conversation.turns)}")
         )
-    return _traits(said, len(joined), has_phrases=has_phrases), breaches
+    asked, system = [text for _, text in said.asked], [text for _, text in said.system]
+    return traits_of(said.last, asked, system, len(joined), has_phrases=has_phrases), breaches
+
+
+def may_hold_phrases(joined: str) -> bool:
+    """Whether all texts of a row, as one, hold a word that a phrase may begin with, or an English one; False is certain."""
+    return bool(gate().search(f" {joined.lower()}"))
 
 
 def _by_speaker(conversation: Conversation, target: Target | None, texts: Sequence[tuple[str, str]], task: Task | None) -> Said:
@@ -149,14 +158,14 @@ def _read_reply(
 
 def _phrases(said: Said) -> Iterator[Breach]:
     for path, text in (*said.asked, *said.replies):
-        if phrases("injection").found_in(text[:_LONGEST], without_accents=True):
+        if phrases("injection").found_in(text[:LONGEST], without_accents=True):
             found = "words that tell a model to drop its instructions or to show them"
             yield Breach("prompt-injection", path, f"expected a question or an answer, found {found}")
     for path, text in said.replies:
-        if phrases("machine").found_in(text[:_LONGEST]):
+        if phrases("machine").found_in(text[:LONGEST]):
             found = "a language model's words about itself"
             yield Breach("machine-talk", path, f"expected the reply of whoever the model stands for, found {found}")
-        if (_todo().search(text) or phrases("placeholder").found_in(text[:_LONGEST])) and not _asks_for_blanks(said):
+        if (_todo().search(text) or phrases("placeholder").found_in(text[:LONGEST])) and not _asks_for_blanks(said):
             yield Breach("placeholder", path, "expected a finished text, found words that somebody meant to replace")
 
 
@@ -166,7 +175,7 @@ def _todo() -> re.Pattern[str]:
 
 
 def _asks_for_blanks(said: Said) -> bool:
-    return any(word_in("placeholder", "asked").search(text[:_LONGEST].lower()) for _, text in (*said.asked, *said.system))
+    return any(word_in("placeholder", "asked").search(text[:LONGEST].lower()) for _, text in (*said.asked, *said.system))
 
 
 def _blanks(said: Said, joined: str) -> Iterator[Breach]:
@@ -174,7 +183,7 @@ def _blanks(said: Said, joined: str) -> Iterator[Breach]:
     if not markup.MARKED.search(joined):
         return
     for path, text in (*said.asked[:1], *said.replies):
-        found = markup.find_blank(text[:_LONGEST])
+        found = markup.find_blank(text[:LONGEST])
         if found and not _asks_for_blanks(said):
             yield Breach(
                 "placeholder",
@@ -184,7 +193,7 @@ def _blanks(said: Said, joined: str) -> Iterator[Breach]:
             )
 
 
-def _add_reply(breaches: list[Breach], path: str, reply: str, question: str) -> None:
+def add_reply_breaches(breaches: list[Breach], path: str, reply: str, question: str) -> None:
     """Add what is wrong with a reply by itself, and against its question."""
     if not reply or reply.isspace():  # which is another rule's
         return
@@ -239,7 +248,7 @@ def _language(said: Said) -> Iterator[Breach]:
 def _facts(said: Said) -> Iterator[Breach]:
     held = "\n".join(text for _, text in (*said.system, *said.asked))
     for path, reply in said.replies:
-        for fact in facts.find_facts(reply[:_LONGEST], held):
+        for fact in facts.find_facts(reply[:LONGEST], held):
             place = f"at characters {fact.start + 1} to {fact.end}"
             yield Breach(
                 "changing-fact",
@@ -270,8 +279,16 @@ def _task_wording(said: Said, task: Task) -> Iterator[Breach]:
         yield Breach("task-wording", path, f"expected the wording that the task asks for, found a reply that {fault}")
 
 
-def _traits(said: Said, characters: int, *, has_phrases: bool) -> Traits:
-    reply = said.last
+def phrase_suspects(together: Together) -> set[int]:
+    """The rows, all of them plain, that may hold such a word."""
+    text = together.text.lower()
+    for sign in BEFORE_WORDS:
+        text = text.replace(sign, " ")
+    return together.rows_with(spaced_gate().search, text=text)
+
+
+def traits_of(reply: str, asked: Sequence[str], system: Sequence[str], characters: int, *, has_phrases: bool) -> Traits:
+    """What rules over the file need of a row, by its last reply and what was said before it."""
     if not reply:
         return Traits(characters)
     spoken = language.VIETNAMESE
@@ -279,10 +296,11 @@ def _traits(said: Said, characters: int, *, has_phrases: bool) -> Traits:
     if has_phrases or not language.has_accents(reply):
         spoken = language.language_of(reply)
         if spoken == language.ENGLISH:
-            asked_in = language.answered_in([text for _, text in said.asked], [text for _, text in said.system])
-    refuses = has_phrases and phrases("refusal").found_in(reply[:_LONGEST])
+            asked_in = language.answered_in(asked, system)
+    refuses = has_phrases and phrases("refusal").found_in(reply[:LONGEST])
     digest = _digest(reply) if reply.count(" ") >= _MIN_SAME_WORDS - 1 else 0
-    return Traits(characters, digest, _digest(said.question), refuses, spoken, asked_in, _end(reply))
+    question = _digest(asked[-1] if asked else "")
+    return _new_traits((characters, digest, question, refuses, spoken, asked_in, _end(reply)))
 
 
 def _end(reply: str) -> str:

@@ -54,10 +54,25 @@ def phrases(name: str) -> Phrases:
 @cache
 def gate() -> re.Pattern[str]:
     """Finds a trigger of any section, or a word of English, in lower case: a row without one holds no phrase and no English."""
+    return re.compile(rf"[\s{re.escape(BEFORE_WORDS)}]{_triggers()}")
+
+
+@cache
+def spaced_gate() -> re.Pattern[str]:
+    """The same of a plain text in which each of ``BEFORE_WORDS`` is a space, which a search jumps to twice as fast."""
+    return re.compile(f" {_triggers()}")
+
+
+BEFORE_WORDS = "\t\n\r\"'“‘([*:"
+"""What may stand before a trigger, beside the space and rarer kinds of it."""
+
+
+@cache
+def _triggers() -> str:
+    """The words as a tree, which is left where a letter does not fit."""
     table = quality_table()
     words = {word for name in ("injection", "machine", "refusal", "placeholder") for word in table[name]["triggers"]}
-    # The space before a word is what the search jumps to; the words are a tree, which is left where a letter does not fit.
-    return re.compile(rf"[\s\"'“‘(\[*:]{word_tree(words | set(table['language']['hints']))}")
+    return word_tree(words | set(table["language"]["hints"]))
 
 
 @cache

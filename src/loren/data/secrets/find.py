@@ -16,6 +16,7 @@ from loren.data.fold import fold, is_plain
 from loren.data.rules import Breach
 from loren.data.secrets.shape import is_documentation, is_jwt_header, is_password, is_placeholder, is_random
 from loren.data.secrets.table import any_of, contexts, hints, one_search, tokens, words
+from loren.data.together import Together
 
 
 class SecretFinding(NamedTuple):
@@ -60,6 +61,11 @@ _TRAILING = ".,;:?!~)]}…*"
 def may_hold_secret(text: str) -> bool:
     """Whether a text must be searched; False is certain."""
     return bool(_prefilter().search(text if is_plain(text) else fold(text).text))
+
+
+def secret_suspects(together: Together) -> set[int]:
+    """The rows, all of them plain, that must be searched."""
+    return together.rows_with(_prefilter().search)
 
 
 def secret_breaches(path: str, text: str) -> Iterator[Breach]:

@@ -58,6 +58,11 @@ def digest(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass").translate(None, _SPACES))
 
 
+def plain_digest(text: str) -> int:
+    """The same of a plain text (see ``fold.is_plain``): it is in NFC, without rarer spaces, and its letters fold to small ones."""
+    return xxhash.xxh3_64_intdigest(text.lower().encode().translate(None, _SPACES))
+
+
 def target_digest(text: str) -> int:
     """64 bits of a target, less its white space and ASCII capitals: other capitals would cost more than they are worth there."""
     if not text.isascii():

@@ -30,13 +30,20 @@ class Question(NamedTuple):
     """The turns but the system's, one a line."""
 
     @property
+    def whole(self) -> str:
+        """What its digest is of. The system turn belongs to it: another instruction asks for another answer."""
+        return f"{self.system}\0{self.text}" if self.system else self.text
+
+    @property
     def digest(self) -> int:
-        """64 bits of its exact form. The system turn belongs to it: another instruction asks for another answer."""
-        return digest(f"{self.system}\0{self.text}" if self.system else self.text)
+        """64 bits of its exact form."""
+        return digest(self.whole)
 
 
 def question_of(turns: Sequence[Turn]) -> Question:
     """The question that the last of these turns answers."""
+    if len(turns) == 2 and turns[0].role != "system":  # nearly always
+        return Question("", str(turns[0].content))
     system = ""
     spoken: list[str] = []
     for turn in turns[:-1]:
