@@ -50,7 +50,7 @@ def git(folder: Path, *arguments: str) -> str:
         "-c",
         "init.defaultBranch=main",
     ]
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=300)
     return done.stdout.strip()
 
 

@@ -57,7 +57,7 @@ def test_a_bug_exits_70_and_its_message_stays_inside(tmp_path: Path) -> None:
         "main.group = Broken()\n"
         "sys.exit(main.run(['check', 'x']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 70
     assert "RuntimeError" in done.stderr
     assert "customer text" not in done.stderr + done.stdout
@@ -71,7 +71,7 @@ def test_an_interruption_exits_130(tmp_path: Path) -> None:
         "main.group = Broken()\n"
         "sys.exit(main.run([]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 130
 
 
@@ -80,7 +80,7 @@ def shell(instruction: str, **environment: str) -> str:
     done = subprocess.run(
         [Path(sys.executable).with_name("loren")],
         env={**os.environ, "_LOREN_COMPLETE": instruction, **environment},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -117,7 +117,7 @@ def on_a_terminal(*command: str, cwd: Path, **environment: str) -> str:
     except OSError:  # Linux: the other end is closed
         pass
     os.close(ours)
-    process.wait(timeout=60)
+    process.wait(timeout=300)
     return written.decode()
 
 

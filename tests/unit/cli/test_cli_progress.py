@@ -63,7 +63,7 @@ def test_a_check_shows_it_on_stderr_and_leaves_stdout_to_data(tmp_path: Path) ->
     reader.start()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=120)
     os.close(theirs)
-    reader.join(timeout=60)
+    reader.join(timeout=300)
     os.close(ours)
     assert json.loads(done.stdout)["rows"] == 100_000
     assert b"checking" in b"".join(seen)
