@@ -136,7 +136,7 @@ def test_an_adapter_is_never_better_than_itself(bases: Bases, tmp_path: Path) ->
     """Twenty adapters, each asked twice: all questions at once, and seven at a time."""
     answers: list[Path] = []
     shares: list[float] = []
-    folder = make_project(tmp_path, bases.unsure, settings=LORA.format(steps=32), golden=GOLDEN)
+    folder = make_project(tmp_path, bases.unsure, settings=LORA.format(steps=24), golden=GOLDEN)
     for seed in range(RUNS):
         run = train_here(folder, f"seed={seed}", "data.split_seed=1", f'output_dir="{tmp_path}/runs/s{seed}"').run
         result = evaluated(run)
