@@ -26,7 +26,8 @@ from.
 _SWEEP_HEAD = """\
 Read by [`loren sweep`](cli.md#loren-sweep) alone: a file with it is also a file for `loren train`. Presets, listed variants and the
 grid make one list together; ranges stand alone. A variant's keys win over the file, the environment and `--set`. It can't differ in
-what all variants share: base, data, split, lengths and seeds.
+what all variants share: base, data, split, lengths and seeds; `data.replay` alone may differ, for general rows neither validate nor
+judge.
 
 ```toml
 # run.toml

@@ -19,11 +19,12 @@ from test_run_folder_page import PAGE as RUN_PAGE
 from test_run_folder_page import keys
 
 from asking import ask
-from loren.config.sweep import load_sweep
+from loren.config.sweep import SweepPlan, load_sweep
 from loren.errors import ConfigError, RunFolderError
 from loren.evaluate.predict import read_predictions
 from loren.evaluate.subjects import open_run, open_trained, with_lead
 from loren.models.protocol import Prompt
+from loren.pipeline.sweep.search import pruning_problem
 from loren.pipeline.sweep.story import Errand, SweepResult, sweep
 from loren.report.schema import schema_text
 from loren.report.write import write_report
@@ -159,12 +160,12 @@ def test_the_page_names_every_key_of_the_record(swept: tuple[Path, dict[str, Any
 
 
 def closed(value: Any) -> Any:
-    """Without the tables whose keys are names: of metrics, of configuration keys."""
+    """Without the tables whose keys are names: of metrics, of configuration keys, of what a sentence is about."""
     if isinstance(value, list):
         return [closed(item) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = {name: inner for name, inner in value.items() if name != "changes"}
+    kept = {name: inner for name, inner in value.items() if name not in {"changes", "values"}}
     # One metric stands for all of them.
     return {name: closed(next(iter(inner.values())) if name == "metrics" else inner) for name, inner in kept.items()}
 
@@ -272,6 +273,40 @@ def test_ranges_are_searched_and_resumed_at_the_same_points(tiny_base: Path, tmp
     again = sweep_here(folder, resume=True, seeds=2, said=said).record
     assert again == record
     assert not any(line.endswith(": training") for line in said)
+
+
+@pytest.mark.slow
+def test_a_search_without_a_loss_before_the_end_says_that_nothing_can_be_broken_off(tiny_base: Path, tmp_path: Path) -> None:
+    table = "[sweep]\ntrials = 7\n[sweep.ranges]\ntrain.learning_rate = { low = 1e-6, high = 3e-2, log = true }\n"
+    for steps, every, warned in ((2, 2, 1), (2, 1, 0)):
+        folder = make_helpdesk(tmp_path / f"every-{every}", tiny_base, table, steps=steps, every=every)
+        said: list[str] = []
+        record = sweep_here(folder, said=said).record
+        warnings = [line for line in said if line.startswith("warning: train.eval_steps is")]
+        assert len(warnings) == warned, said
+        assert (record["search"]["pruned"] > 0) == (not warned)
+    assert "2 and the longest run has 2 steps" in pruning_problem(planned(tmp_path / "every-2"), lambda config: 2)
+
+
+def planned(folder: Path) -> SweepPlan:
+    return load_sweep(folder / "run.toml", environment={})
+
+
+def test_general_rows_can_be_what_variants_differ_in(tiny_base: Path, tmp_path: Path) -> None:
+    """Each is the same bits as trained alone, and all are judged by the same rows."""
+    table = '[[sweep.variants]]\nname = "none"\n[[sweep.variants]]\nname = "some"\ndata.replay = 0.2\n'
+    folder = make_helpdesk(tmp_path, tiny_base, table)
+    text = (folder / "run.toml").read_text(encoding="utf-8").replace("[data]\n", "[data]\nmax_length = 2048\n")
+    (folder / "run.toml").write_text(text, encoding="utf-8")
+    record = sweep_here(folder).record
+    runs = folder / "runs" / "a-sweep" / "runs"
+    splits = [json.loads((runs / f"{name}-s42" / "data" / "split.json").read_text()) for name in ("none", "some")]
+    assert [split.get("replay", {}).get("share") for split in splits] == [None, 0.2]
+    assert splits[0]["splits"] == splits[1]["splits"]
+    assert [[run["status"] for run in variant["runs"]] for variant in record["variants"]] == [["judged"], ["judged"]]
+    assert {variant["metrics"]["all_labels"]["of"] for variant in record["variants"]} == {record["judged_on"]["rows"]}
+    train_here(folder, "data.replay=0.2", "data.split_seed=42", 'output_dir="runs/alone"')
+    assert digests(runs / "some-s42" / "adapter", without=TIMES) == digests(folder / "runs" / "alone" / "adapter", without=TIMES)
 
 
 def test_a_sweep_needs_a_task_and_one_process(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

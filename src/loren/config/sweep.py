@@ -27,6 +27,8 @@ Kind = Literal["variants", "search", "curve"]
 Changes = Mapping[str, object]
 _VARIED = ("lora", "quantization", "train")
 """Sections in which variants may differ."""
+_VARIED_TOO = ("data.replay",)
+"""Keys besides: general rows are added to what all variants share, and none of them validates or judges."""
 _NO_TABLE: Mapping[str, Any] = {}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _Preset = Literal["a", "b", "c"]
@@ -38,7 +40,7 @@ class SweepConfig(Section):
     presets: Annotated[tuple[_Preset, ...], Field(strict=False)] = ()
     """Presets of [lora] to compare; keys that a preset sets win over those of the file."""
     variants: list[dict[str, Any]] = Field(default=[])
-    """A `name` each, and the keys of [lora], [quantization] and [train] in which the variant differs."""
+    """A `name` each, and the keys of [lora], [quantization] and [train], or `data.replay`, in which the variant differs."""
     grid: dict[str, Any] = Field(default={})
     """Key -> list of values; every combination is a variant."""
     ranges: dict[str, Any] = Field(default={})
@@ -288,9 +290,10 @@ def _mistakes(plan: SweepPlan, variant: Variant) -> Iterator[Problem]:
     known = known_keys()
     wrong = False
     for key in variant.changes if plan.kind != "curve" else ():
-        if key.partition(".")[0] not in _VARIED or key not in known:
+        if key not in known or (key.partition(".")[0] not in _VARIED and key not in _VARIED_TOO):
             wrong = True
-            shared = "expected a key of [lora], [quantization] or [train]: all variants share base, data, split, lengths and seeds"
+            varied = f"[lora], [quantization] or [train], or {', '.join(_VARIED_TOO)}"
+            shared = f"expected a key of {varied}: all variants share base, data, split, lengths and seeds"
             yield Problem(f"{variant.name}: {key}", shared if key in known else unknown_key(key, known))
     if wrong:
         return

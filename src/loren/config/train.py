@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -50,6 +51,15 @@ class TrainConfig(Section):
     """How many checkpoints are kept."""
     report_to: Annotated[tuple[Tracker, ...], Field(strict=False)] = ()
     """Experiment trackers that get every step's figures: "mlflow", "tensorboard", "wandb"; each needs its extra (loren[mlflow])."""
+
+    @property
+    def effective_batch(self) -> int:
+        """Rows of an optimiser step, in one process."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    def steps(self, rows: int) -> int:
+        """Optimiser steps of a run over so many training rows, in one process."""
+        return self.max_steps if self.max_steps > 0 else ceil(self.num_train_epochs * ceil(rows / self.effective_batch))
 
     @model_validator(mode="after")
     def _positive_steps(self) -> TrainConfig:

@@ -17,6 +17,7 @@ from loren.evaluate.findings import Scored, overfit, score_lines, weaknesses
 from loren.evaluate.guard import measure_forgetting
 from loren.evaluate.predict import is_current, predict_to_file, read_predictions, sidecar_path
 from loren.evaluate.subjects import Arm, Fetching, TrainedRun, Variant, open_trained, require_task
+from loren.evaluate.training_rows import refuse_seen
 from loren.evaluate.yardstick import Yardstick, pinned, prompt_of, question_of, read_yardstick, sampled
 from loren.models.protocol import Completion, FinishReason, Prompt
 from loren.runs.files import Json, read_json, write_json, write_text
@@ -78,15 +79,15 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
 
     Raises:
         ConfigError: there is no task or no golden set, or a gate can't be judged.
-        IntegrityError: the adapter does not match its manifest.
+        DataContractError: the run was trained on golden questions or situations.
+        PrerequisiteError: the training file is gone, so nobody can say whether it was.
+        IntegrityError: the adapter does not match its manifest, or the training file is another one.
     """
     trained = open_trained(run)
     task = require_task(trained)
     golden = read_yardstick(task)
-    is_data_known = bool(trained.values["data"]["path"])
+    is_data_known = _refuse_leaks(trained, task, golden, say)
     arms = wishes.arms(is_data_known=is_data_known)
-    if not is_data_known:
-        say("warning: the training data is not known, so nobody can say whether a golden question was trained on")
     is_preview = wishes.limit is not None
     folder = run.evaluation / "preview" if is_preview else run.evaluation
     golden = sampled(golden, wishes.limit) if wishes.limit else pinned(golden, run.evaluation / "golden.json", repin=wishes.repin)
@@ -119,6 +120,22 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
     verdict: Literal["done", "passed", "failed"] = "done" if is_preview else "passed" if result["verdict"]["passed"] else "failed"
     run.record_stage("preview" if is_preview else "evaluate", inputs={"golden": golden.sha256}, verdict=verdict)
     return Evaluation(folder / "result.json", result)
+
+
+def _refuse_leaks(trained: TrainedRun, task: Task, golden: Yardstick, say: Say) -> bool:
+    """Whether the training data is known; where it is, nothing of the golden file was trained on."""
+    compared = refuse_seen(
+        trained.run,
+        trained.values,
+        task,
+        golden.rows,
+        file=task.golden_path.name,
+        what="golden question(s) or situation(s)",
+        hint="take these rows out of the golden file, or out of the training file and train again",
+    )
+    if compared is None:
+        say("warning: the training data is not known, so nobody can say whether a golden question was trained on")
+    return compared is not None
 
 
 def _ask(

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from loren.data.rows import Message, Row
-from loren.data.similar.golden import golden_leaks
-from loren.errors import DataContractError
 from loren.evaluate.predict import predict, predictions_key
 from loren.evaluate.prompts import load_prompts
 from loren.evaluate.subjects import Fetching, identity, open_run, open_trained, require_task
-from loren.evaluate.training_rows import training_rows
+from loren.evaluate.training_rows import refuse_seen
 from loren.models.protocol import Completion, Prompt
 from loren.provenance.digests import sha256_json
 from loren.runs.files import read_json, write_json
 from loren.runs.folder import SCHEMA_VERSION, RunFolder
 from loren.scoring.criteria import Reply
 from loren.scoring.sanity import judge
-from loren.task.definition import Task
 
 Say = Callable[[str], None]
 
@@ -45,7 +41,7 @@ def check_sanity(run: RunFolder, *, batch_size: int, say: Say, fetching: Fetchin
 
     Raises:
         ConfigError: the run has no task, or the task no prompts.
-        DataContractError: a sanity prompt was trained on.
+        DataContractError: a sanity prompt was trained on, in the training file or among the general rows.
         IntegrityError: the adapter does not match its manifest.
     """
     trained = open_trained(run)
@@ -55,7 +51,9 @@ def check_sanity(run: RunFolder, *, batch_size: int, say: Say, fetching: Fetchin
     key = sha256_json([predictions_key(asked, prompts, max_new_tokens=task.max_new_tokens), task.digest])
     if run.sanity.is_file() and (stored := dict(read_json(run.sanity))).get("key") == key:
         return SanityResult(stored, was_done=True)
-    compared = refuse_seen_prompts(run, trained.values, task, prompts)
+    rows = [Row(line=number, messages=_messages(prompt)) for number, prompt in enumerate(prompts, start=1)]
+    hint = "write other prompts, or train without these rows"
+    compared = refuse_seen(run, trained.values, task, rows, file=task.sanity_path.name, what="sanity prompt(s)", hint=hint)
     if compared is None:
         say("warning: the training data is not known, so nobody can say whether a prompt was trained on")
     subject = open_run(trained, "adapter", batch_size=batch_size, fetching=fetching)
@@ -73,32 +71,6 @@ def check_sanity(run: RunFolder, *, batch_size: int, say: Say, fetching: Fetchin
     write_json(run.sanity, record)
     run.record_stage("sanity", inputs={"key": key}, verdict="passed" if verdict.passed else "failed")
     return SanityResult(record, was_done=False)
-
-
-def refuse_seen_prompts(run: RunFolder, values: dict[str, Any], task: Task, prompts: Sequence[Prompt]) -> int | None:
-    """Sanity prompts must be unseen: none may stand in a row that the run was trained on or chosen by.
-
-    Returns:
-        With how many rows they were compared; None for an adopted run whose training data nobody named.
-
-    Raises:
-        PrerequisiteError: the training file is gone, so nothing can be compared.
-        IntegrityError: it is not the file that the run was trained on.
-        DataContractError: names each prompt and training row.
-    """
-    rows = training_rows(run, values, task)
-    if rows is None:
-        return None
-    seen = [*rows.train, *rows.validation]
-    asked = [Row(line=number, messages=_messages(prompt)) for number, prompt in enumerate(prompts, start=1)]
-    problems = golden_leaks(seen, asked, file=Path(values["data"]["path"]).name, golden_file=task.sanity_path.name)
-    if problems:
-        raise DataContractError(
-            f"{len(problems)} sanity prompt(s) were trained on",
-            problems=problems,
-            hint="write other prompts, or train without these rows",
-        )
-    return len(seen)
 
 
 def _reply(prompt: Prompt, completion: Completion) -> Reply:

@@ -101,6 +101,7 @@ def _verdict(files: RunFiles) -> Verdict:
         passed=judged.passed,
         candidate=judged.candidate,
         reasons=judged.reasons,
+        not_asked=judged.not_asked,
         gates=_gates(result.comparisons, judged.gates),
     )
 

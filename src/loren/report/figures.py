@@ -13,6 +13,14 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+class Said(Part):
+    """A sentence that Loren wrote, by its key, so that it can be said in another language; names of a user's stand as they are."""
+
+    key: str
+    """Of the section `advice` of the words."""
+    values: dict[str, float | str] = {}
+
+
 class Measure(Part):
     """One metric of one arm."""
 
@@ -83,6 +91,13 @@ class Comparison(Part):
     gate: bool = False
 
 
+class NotAsked(Part):
+    """A gate that could not be judged: nobody asked the arm that it is against."""
+
+    metric: str
+    against: str
+
+
 class Judgement(Part):
     """The verdict on the candidate, before it is joined with what the report adds."""
 
@@ -90,6 +105,7 @@ class Judgement(Part):
     word: str
     candidate: str = ""
     reasons: list[str] = []
+    not_asked: list[NotAsked] = []
     gates: list[int] = []
     """Places in the list of comparisons."""
 

@@ -26,7 +26,7 @@ def run_markdown(report: Report, language: Language) -> str:
     verdict = report.verdict
     parts = [f"# {w('page.title', name=code(report.name))}", _headline(report, w)]
     if reasons := other_reasons(verdict):
-        parts.append("\n".join(f"- {code(reason)}" for reason in reasons))
+        parts.append("\n".join(f"- {w.said(*reason, quote=code)}" for reason in reasons))
     if verdict.gates:
         parts += [f"## {w('verdict.gates')}", comparison_table(verdict.gates, w)]
     if report.evaluation:
@@ -48,10 +48,13 @@ def sweep_markdown(report: SweepReport, language: Language) -> str:
     advice = report.recommendation
     if advice:
         headline = w(f"sweep_answer.{advice.answer}", variant=code(advice.variant or "?")) if advice.answer in ANSWERS else ""
-        parts.append(f"**{headline}** {code(advice.words)}" if headline else code(advice.words))
-        parts += ["\n".join(f"- {code(sentence)}" for sentence in advice.evidence)] if advice.evidence else []
-    if report.curve:
-        parts.append(code(report.curve.words))
+        words = w.said(advice.said, advice.words, quote=code)
+        parts.append(f"**{headline}** {words}" if headline else words)
+        parts += ["\n".join(f"- {w.said(*sentence, quote=code)}" for sentence in advice.told)] if advice.evidence else []
+    if curve := report.curve:
+        answer = w.name("curve_answer", curve.answer)
+        headline = f"**{answer if answer != curve.answer else code(answer)}** " if curve.said else ""
+        parts.append(f"{headline}{w.said(curve.said, curve.words, quote=code)}")
     parts.append(_variants(report.variants, w))
     if report.comparisons:
         parts += [f"## {w('figures.all_comparisons')}", comparison_table(report.comparisons, w)]

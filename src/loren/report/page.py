@@ -12,9 +12,11 @@ from loren.report.figures import (
     Comparison,
     Forgetting,
     Golden,
+    NotAsked,
     Overfit,
     Part,
     PromptIsEnough,
+    Said,
     SharedWord,
     TaskFacts,
     WeakSlice,
@@ -47,13 +49,22 @@ class Verdict(Part):
     passed: bool | None = None
     candidate: str = ""
     reasons: list[str] = []
+    not_asked: list[NotAsked] = []
     gates: list[Comparison] = []
 
 
-def other_reasons(verdict: Verdict) -> list[str]:
-    """The reasons that the table of gates does not tell already: a variant that was not asked."""
+def other_reasons(verdict: Verdict) -> list[tuple[Said | None, str]]:
+    """The reasons that the table of gates does not tell already: a variant that was not asked; each with its words in the file."""
     told = tuple(f"{gate.metric} against {gate.before}: " for gate in verdict.gates)
-    return [reason for reason in verdict.reasons if not reason.startswith(told)]
+    known = {
+        f"{gate.metric} against {gate.against}: ": Said(key="not_asked", values={"metric": gate.metric, "against": gate.against})
+        for gate in verdict.not_asked
+    }
+    return [
+        (next((said for start, said in known.items() if reason.startswith(start)), None), reason)
+        for reason in verdict.reasons
+        if not reason.startswith(told)
+    ]
 
 
 class Evaluation(Part):

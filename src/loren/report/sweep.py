@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from loren import __version__
-from loren.report.figures import Comparison, Judgement, Measure, Part, TaskFacts
+from loren.report.figures import Comparison, Judgement, Measure, Part, Said, TaskFacts
 from loren.report.read import read_form
 from loren.report.record import Scalar
 from loren.runs.files import Json
@@ -85,7 +85,16 @@ class Recommendation(Part):
     metric: str | None = None
     margin: float | None = None
     words: str = ""
+    said: Said | None = None
     evidence: list[str] = []
+    evidence_said: list[Said] = []
+    """The sentences of ``evidence`` by their keys, in its order."""
+
+    @property
+    def told(self) -> list[tuple[Said | None, str]]:
+        """The evidence, each sentence with its words in the file."""
+        keys = self.evidence_said if len(self.evidence_said) == len(self.evidence) else [None] * len(self.evidence)
+        return list(zip(keys, self.evidence, strict=True))
 
 
 class CurvePoint(Part):
@@ -107,6 +116,8 @@ class Curve(Part):
     comparison: Comparison | None = None
     answer: str
     words: str = ""
+    said: Said | None = None
+    """``words`` without the answer."""
 
 
 class JudgedOn(Part):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files
+from string import Formatter
 from typing import Any, cast
 
 from loren.data.rules import Language
-from loren.report.figures import Comparison
+from loren.report.figures import Comparison, Said
 
 NARROW = "\u00a0"
 """Between a number and its unit: no line ends there."""
 _MINUS = "\u2212"
 _MARKS: dict[Language, tuple[str, str]] = {"en": (",", "."), "vi": (".", ",")}
 """(between thousands, before decimals)."""
+_DIGITS = {"score": 3, "before": 3, "after": 3, "difference": 3, "low": 3, "high": 3, "detectable": 2}
+"""Decimals of a sentence's numbers, by the name of the value; others have those that they need."""
+_SIGNED = frozenset({"difference", "low", "high"})
 _BYTES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -61,6 +65,31 @@ class Words:
         if key not in self._names("word"):
             return seen.words
         return self(f"word.{key}", margin=self.change(seen.kind, seen.margin, sign=False))
+
+    def said(self, sentence: Said | None, words: str, *, quote: Callable[[str], str] | None = None) -> str:
+        """A sentence of the section `advice`, its numbers and known words in this language.
+
+        Args:
+            sentence: its key and values.
+            words: what its file says in English, where there is no such sentence here.
+            quote: makes names of a file fit for where the sentence stands, metrics among them; without it, metrics get their words.
+        """
+        plain = quote or str
+        if sentence is None or (text := self._find(f"advice.{sentence.key}")) is None:
+            return plain(words)
+        values = {name: self._value(name, value, quote) for name, value in sentence.values.items()}
+        if any(name not in values for _, name, _, _ in Formatter().parse(text) if name):
+            return plain(words)
+        return text.format(**values)
+
+    def _value(self, name: str, value: float | str, quote: Callable[[str], str] | None) -> str:
+        if isinstance(value, str):
+            if name in {"word", "reason"} and (known := self._find(f"{name}.{value.replace(' ', '_')}")):
+                return known
+            return quote(value) if quote else self.metric(value) if name == "metric" else value
+        needed = len(f"{value:.6f}".rstrip("0").partition(".")[2])
+        digits = _DIGITS.get(name, needed)
+        return self.number(value, digits, sign=name in _SIGNED)
 
     def arm(self, name: str) -> str:
         """A variant, with what holds its decoding."""

@@ -121,14 +121,15 @@ CRITERIA: Mapping[str, Criterion] = MappingProxyType({
 
 
 def applicable(task: Task) -> tuple[str, ...]:
-    """The criteria that a reply to this task can fail: without a schema or a rule there is nothing to judge by."""
+    """The criteria that a reply to this task can pass and fail: without a schema, a rule or a text there is nothing to judge by."""
     rules = task.wording
     can_fail = {
         "parses": task.is_json,
         "schema": task.is_json,
-        "wording": rules.has_voice,
-        "short": rules.has_length,
-        "next_step": bool(rules.next_step),
+        "no_invented_policy": task.has_text,
+        "wording": task.has_text and rules.has_voice,
+        "short": task.has_text and rules.has_length,
+        "next_step": task.has_text and bool(rules.next_step),
     }
     return tuple(name for name in CRITERIA if can_fail.get(name, True))
 

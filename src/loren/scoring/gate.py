@@ -171,7 +171,13 @@ def _verdict(candidate: str, not_asked: Sequence[Gate], judged: Mapping[Pair, Co
         word = "better" if Verdict.BETTER in words else "not worse"
     else:
         word = "inconclusive"
-    return {"passed": word in {"better", "not worse"}, "word": word, "candidate": candidate, "reasons": reasons}
+    return {
+        "passed": word in {"better", "not worse"},
+        "word": word,
+        "candidate": candidate,
+        "reasons": reasons,
+        "not_asked": [{"metric": gate.metric, "against": gate.against} for gate in not_asked],
+    }
 
 
 def _prompt_is_enough(

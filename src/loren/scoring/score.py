@@ -49,7 +49,7 @@ def metrics(task: Task) -> tuple[Metric, ...]:
         found += [Metric("enum", "share", "format")] if words & _LISTED else []
     found += [Metric(f"exact:{pointer}", "share", "target") for pointer in task.labels]
     found += [Metric("all_labels", "share", "target")] if task.labels else []
-    if task.reply is not None or not task.is_json:
+    if task.has_text:
         pointer = task.reply or ""
         found += [Metric(f"exact:{pointer}", "share", "text")]
         # Where there are no labels, the words of the reply are what was trained.
@@ -57,7 +57,8 @@ def metrics(task: Task) -> tuple[Metric, ...]:
     found += [Metric(f"rule:{rule.name}", "share", "format") for rule in task.rules]
     judged = applicable(task)
     found += [Metric("wording", "share", "text")] if "wording" in judged else []
-    return (*found, Metric("no_invented_facts", "share", "text"), Metric("ended", "share", "format"))
+    found += [Metric("no_invented_facts", "share", "text")] if "no_invented_policy" in judged else []
+    return (*found, Metric("ended", "share", "format"))
 
 
 def score_prediction(target_text: str, reply: Reply, task: Task) -> Outcomes:

@@ -138,6 +138,11 @@ class Task:
         """Whether a target is JSON: it is where the task has a schema."""
         return self.schema is not None
 
+    @property
+    def has_text(self) -> bool:
+        """Whether a reply has a text that a person reads: task.toml says where, or all of it is text."""
+        return self.reply is not None or not self.is_json
+
     @cached_property
     def entities(self) -> Extractor:
         """Finds what a text of this task's language states."""

@@ -170,8 +170,7 @@ def _memory_shape(
 
 def _disk_shape(config: RunConfig, base: Path, rows: int, trained_parameters: int) -> DiskShape:
     train = config.train
-    effective = train.per_device_train_batch_size * train.gradient_accumulation_steps
-    steps = train.max_steps if train.max_steps > 0 else math.ceil(train.num_train_epochs * math.ceil(rows / effective))
+    steps = train.steps(rows)
     return DiskShape(
         trained_parameters=trained_parameters,
         tokenizer_bytes=sum((base / name).stat().st_size for name in _TOKENIZER_FILES if (base / name).is_file()),

@@ -116,3 +116,11 @@ def test_a_curve_is_of_shares_of_the_training_rows(tmp_path: Path) -> None:
     assert [plan.run(variant, 42).config.data.train_share for variant in plan.variants] == [0.25, 0.5, 1.0]
     for curve in ((50,), (0, 50), (50, 101)):
         assert set(mistakes(tmp_path, "", curve=curve)) == {"--curve"}
+
+
+def test_general_rows_may_differ_in_lists_grids_and_ranges(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "[sweep.grid]\ndata.replay = [0.0, 0.1, 0.3]\n")
+    assert [plan.run(variant, 42).config.data.replay for variant in plan.variants] == [0.0, 0.1, 0.3]
+    ranges = "[sweep.ranges]\ndata.replay = { low = 0.0, high = 0.5 }\n[data]\ntest_ratio = 0.2\n"
+    assert plan_of(tmp_path, ranges).ranges["data.replay"].high == 0.5
+    assert list(mistakes(tmp_path, "[sweep.grid]\ndata.replay = [0.0, 1.5]\n")) == ["replay1.5: data.replay"]

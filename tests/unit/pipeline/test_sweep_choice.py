@@ -12,10 +12,11 @@ import pytest
 from loren.config import RunConfig
 from loren.config.load import ResolvedConfig
 from loren.config.sweep import Variant
-from loren.pipeline.sweep.choice import Field, comparisons, recommend
+from loren.pipeline.sweep.choice import Field, comparisons, in_english, nobody, recommend
 from loren.pipeline.sweep.curve import MORE, STOP, UNCLEAR, learning_curve, verdict
 from loren.pipeline.sweep.figures import contestants, metrics_entry, over_seeds
 from loren.pipeline.sweep.record import Failure, SweepRun
+from loren.report.figures import Said
 from loren.scoring.score import Metric
 
 NAMES = (Metric("schema_valid", "share", "format"), Metric("all_labels", "share", "target"))
@@ -155,3 +156,25 @@ def test_the_more_variants_there_are_the_more_each_has_to_show() -> None:
     found: Any = comparisons(field_of({**shares, **crowd}, rows=36, situations=36))
     labels = next(entry for entry in found if entry["metric"] == "all_labels" and entry["after"] == "b")
     assert labels["adjusted_p"] > labels["p_value"]
+
+
+def test_what_is_said_is_said_by_key_too() -> None:
+    """In the same words: every outcome that this file knows."""
+    fields = [
+        field_of({"a": (100, 0.7), "b": (200, 0.7)}),
+        field_of({"a": (100, 0.3), "b": (200, 0.9), "c": (300, 0.9)}),
+        field_of({"a": (100, 0.2), "b": (200, 0.89), "c": (300, 0.9)}, rows=600, situations=300),
+        field_of({"a": (100, 0.5), "b": (200, 0.9)}, rows=16, situations=8),
+        field_of({"a": (100, 0.80), "b": (200, 0.86)}, rows=24, situations=24),
+        field_of({"a": (100, 0.895), "b": (200, 0.9)}, rows=600, situations=300),
+    ]
+    told: list[Any] = [*(recommend(field, left_out=["z"]) for field in fields), nobody(3)]
+    assert {advice["said"]["key"] for advice in told} == {
+        "take_simplest", "take_best", "take_near_better", "take_near", "few_situations", "not_seen", "nobody",
+    }  # fmt: skip
+    for advice in told:
+        said = [advice["said"], *advice["evidence_said"]]
+        assert [advice["words"], *advice["evidence"]] == [in_english(Said.model_validate(each)) for each in said]
+    curve: Any = learning_curve(field_of({"p50": (9, 0.5), "p100": (9, 0.9)}), {"p50": 50, "p100": 100}, {"p50": 60, "p100": 121})
+    assert curve["words"] == f"More rows would help: {in_english(Said.model_validate(curve['said']))}."
+    assert "60 -> 121 rows: all_labels 0." in curve["words"]

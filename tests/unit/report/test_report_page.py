@@ -80,7 +80,10 @@ def test_every_sentence_is_used() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     table = tomllib.loads((folder / "words" / "en.toml").read_text(encoding="utf-8"))
     names = {"arm", "metric", "short", "role", "goal", "word", "reason", "slice", "part", "stage", "guard", "missing", "sanity",
-             "sweep_answer", "curve_answer"}  # fmt: skip
+             "sweep_answer", "curve_answer", "advice"}  # fmt: skip
+    advice = "\n".join(path.read_text(encoding="utf-8") for path in folder.parent.joinpath("pipeline", "sweep").glob("*.py"))
+    spaced_in = set(re.findall(r'"(\w+)"', advice + code))
+    assert set(table["advice"]) <= spaced_in
     spaced = {word.replace(" ", "_") for word in re.findall(r'"([^"\n]+)"', code)}
     unused = [
         f"{part}.{key}"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from loren.errors import ConfigError, DataContractError
 from loren.runs.files import encode_json
-from loren.scoring.criteria import Reply
+from loren.scoring.criteria import Reply, applicable
 from loren.scoring.score import Metric, Outcomes, metrics, score_prediction, summarize, token_f1
 from loren.task.definition import Task, load_task
 
@@ -192,3 +192,11 @@ def test_figures_are_finite_and_keep_every_row(rows: list[tuple[bool, float]]) -
     encode_json(summary)  # refuses NaN
     assert all(figure["of"] == len(rows) for figure in summary.values())
     assert summary["yes"]["value"] == summary["yes"]["count"] / len(rows)
+
+
+def test_a_task_of_labels_alone_has_no_figure_of_a_text_that_is_not_there(tmp_path: Path) -> None:
+    schema = '{"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"]}'
+    task = load_task(folder_with(tmp_path, labels='labels = ["/n"]', schema=schema))
+    assert [metric.name for metric in metrics(task) if metric.role == "text"] == []
+    assert set(score_prediction('{"n": 1}', Reply("", '{"n": 1}', "stop"), task).values()) == {1.0}
+    assert applicable(task) == ("parses", "schema", "ended")

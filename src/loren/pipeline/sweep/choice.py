@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loren.pipeline.sweep.figures import Contestant, format_metric, paired, target_metric
+from loren.report.figures import Said
+from loren.report.words import Words
 from loren.runs.files import Json
 from loren.scoring.gate import FORMAT_MARGIN, comparison_json
 from loren.scoring.score import Metric
@@ -89,9 +91,8 @@ def recommend(field: Field, *, left_out: Sequence[str] = ()) -> dict[str, Json]:
     taken = chosen if is_told else simplest
     evidence = [_value(variant, metric.name) for variant in field.variants]
     evidence += [_difference(simplest.name, name, metric.name, seen) for name, seen in gains.items()]
-    if len(simplest.runs) == 1:
-        evidence.append("one seed a variant: another seed may turn a small difference around; --seeds 3 would tell")
-    evidence += [f"{name} is left out: not all of its runs could be judged" for name in left_out]
+    evidence += [Said(key="one_seed")] if len(simplest.runs) == 1 else []
+    evidence += [Said(key="left_out", values={"variant": name}) for name in left_out]
     return {
         "answer": "take" if is_told else "inconclusive",
         "variant": taken.name,
@@ -100,18 +101,28 @@ def recommend(field: Field, *, left_out: Sequence[str] = ()) -> dict[str, Json]:
         "simplest": simplest.name,
         "metric": metric.name,
         "margin": field.margin,
-        "words": _words(field, best, taken, gains if not is_told else {}, is_few=is_few),
-        "evidence": evidence,
+        **_told(_advice(field, best, taken, gains if not is_told else {}, is_few=is_few), evidence),
+    }
+
+
+def in_english(sentence: Said) -> str:
+    """A sentence as records and the command line have it, with the plain names of metrics."""
+    return Words("en").said(sentence, "", quote=str)
+
+
+def _told(sentence: Said, evidence: Sequence[Said]) -> dict[str, Json]:
+    """Sentences as sweep.json holds them: in English, and by their keys for other languages."""
+    return {
+        "words": in_english(sentence),
+        "said": sentence.model_dump(),
+        "evidence": [in_english(each) for each in evidence],
+        "evidence_said": [each.model_dump() for each in evidence],
     }
 
 
 def nobody(failed: int) -> dict[str, Json]:
     """No variant can be recommended."""
-    return {
-        "answer": "none",
-        "words": f"No variant can be recommended: {failed} run(s) failed, and none of them is whole.",
-        "evidence": [],
-    }
+    return {"answer": "none", **_told(Said(key="nobody", values={"failed": failed}), [])}
 
 
 def _stands_in(field: Field, best: Contestant, cheaper: Contestant) -> bool:
@@ -121,34 +132,37 @@ def _stands_in(field: Field, best: Contestant, cheaper: Contestant) -> bool:
     return target.verdict is Verdict.NOT_WORSE and shape.verdict is not Verdict.WORSE
 
 
-def _words(field: Field, best: Contestant, taken: Contestant, untold: Mapping[str, Comparison], *, is_few: bool) -> str:
-    """The recommendation in a sentence or two; ``untold`` are comparisons that did not tell."""
-    metric, margin, simplest = field.target.name, field.margin, field.variants[0]
-    if is_few or untold:
-        detectable = max((seen.detectable for seen in untold.values()), default=1.0)
-        few = f"{len(set(field.situations.values()))} situations are too few for a verdict"
-        why = few if is_few else f"a difference below {detectable:.2f} can't be seen here"
-        return f"Inconclusive: {why}. Until more test rows tell, take {taken.name}: it is the cheapest."
-    if taken is best and taken is simplest:
-        return f"Take {taken.name}: it is the simplest variant, and no other has a higher {metric}."
+def _advice(field: Field, best: Contestant, taken: Contestant, untold: Mapping[str, Comparison], *, is_few: bool) -> Said:
+    """The recommendation; ``untold`` are comparisons that did not tell."""
+    simplest = field.variants[0]
+    values: dict[str, float | str] = {"variant": taken.name, "metric": field.target.name, "margin": field.margin, "best": best.name}
+    if is_few:
+        return Said(key="few_situations", values={**values, "situations": len(set(field.situations.values()))})
+    if untold:
+        return Said(key="not_seen", values={**values, "detectable": max(seen.detectable for seen in untold.values())})
     if taken is best:
-        return (
-            f"Take {taken.name}: its {metric} is higher than the simplest variant's, and no cheaper one is as near as {margin:g}."
-        )
-    rest = "" if taken is simplest else ", and better than the simplest"
-    return (
-        f"Take {taken.name}: its {metric} is not worse than that of {best.name}, the best, by {margin:g}{rest}; and it costs less."
-    )
+        return Said(key="take_simplest" if taken is simplest else "take_best", values=values)
+    return Said(key="take_near" if taken is simplest else "take_near_better", values=values)
 
 
-def _value(variant: Contestant, metric: str) -> str:
-    figures = variant.runs[0].figures
-    return f"{variant.name}: {metric} {variant.mean(metric):.3f}, {figures['trainable_parameters']:,.0f} trained parameters"
+def _value(variant: Contestant, metric: str) -> Said:
+    parameters = variant.runs[0].figures["trainable_parameters"]
+    score = variant.mean(metric)
+    return Said(key="value", values={"variant": variant.name, "metric": metric, "score": score, "parameters": parameters})
 
 
-def _difference(before: str, after: str, metric: str, found: Comparison) -> str:
-    words = str(found.verdict) if found.reason is Reason.NONE else f"{found.verdict} ({found.reason})"
-    return (
-        f"{after} against {before}: {metric} {found.difference:+.3f} "
-        f"[{found.interval.low:+.3f}, {found.interval.high:+.3f}], {words}"
+def _difference(before: str, after: str, metric: str, found: Comparison) -> Said:
+    is_sure = found.reason is Reason.NONE
+    return Said(
+        key="difference" if is_sure else "difference_unsure",
+        values={
+            "variant": after,
+            "simplest": before,
+            "metric": metric,
+            "difference": found.difference,
+            "low": found.interval.low,
+            "high": found.interval.high,
+            "word": str(found.verdict),
+            **({} if is_sure else {"reason": str(found.reason)}),
+        },
     )

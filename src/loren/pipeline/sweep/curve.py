@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from loren.pipeline.sweep.choice import Field, comparison_entry
+from loren.pipeline.sweep.choice import Field, comparison_entry, in_english
 from loren.pipeline.sweep.figures import metric_entries, over_seeds
+from loren.report.figures import Said
 from loren.runs.files import Json
 from loren.scoring.stats.verdict import FEWEST_SITUATIONS
 
@@ -34,20 +35,34 @@ def learning_curve(field: Field, percents: Mapping[str, int], rows: Mapping[str,
     ]
     curve: dict[str, Json] = {"metric": metric.name, "margin": margin, "points": points}
     if len(ordered) < 2:
-        return {**curve, "answer": UNCLEAR, "words": "Can't tell: fewer than two data sizes could be judged."}
+        return {**curve, **_told(UNCLEAR, Said(key="one_size"))}
     last = ordered[-1]
     half = min(ordered[:-1], key=lambda variant: abs(rows[variant.name] - rows[last.name] / 2))
     found = field.compare(half, last, metric)
     answer = verdict(found.difference, found.interval.low, found.interval.high, margin)
     if found.situations < FEWEST_SITUATIONS:
         answer = UNCLEAR
-    seen = (
-        f"{rows[half.name]} -> {rows[last.name]} rows: {metric.name} {found.before:.3f} -> {found.after:.3f}, "
-        f"{found.difference:+.3f} [{found.interval.low:+.3f}, {found.interval.high:+.3f}]; the margin is {margin:g}, "
-        f"{found.situations} situations"
+    seen = Said(
+        key="doubling",
+        values={
+            "half_rows": rows[half.name],
+            "all_rows": rows[last.name],
+            "metric": metric.name,
+            "before": found.before,
+            "after": found.after,
+            "difference": found.difference,
+            "low": found.interval.low,
+            "high": found.interval.high,
+            "margin": margin,
+            "situations": found.situations,
+        },
     )
-    comparison = comparison_entry(half, last, metric, found, gate=False)
-    return {**curve, "comparison": comparison, "answer": answer, "words": f"{answer[0].upper()}{answer[1:]}: {seen}."}
+    return {**curve, "comparison": comparison_entry(half, last, metric, found, gate=False), **_told(answer, seen)}
+
+
+def _told(answer: str, seen: Said) -> dict[str, Json]:
+    words = f"{answer[0].upper()}{answer[1:]}: {in_english(seen)}."
+    return {"answer": answer, "words": words, "said": seen.model_dump()}
 
 
 def verdict(difference: float, low: float, high: float, margin: float) -> str:

@@ -7,12 +7,14 @@ trained is recognised in its run folder, what was broken off in sweep.json.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from loren.config import RunConfig
 from loren.config.sweep import Range, SweepPlan, Variant
-from loren.errors import PrerequisiteError
+from loren.errors import LorenError, PrerequisiteError
 from loren.pipeline.sweep.record import SweepRun
 from loren.pipeline.sweep.trainings import Pruned, Watch
 from loren.runs.files import Json
@@ -25,7 +27,11 @@ FINALISTS = 3
 """Points that are trained under every seed and judged by their answers."""
 _WITHOUT_PRUNING = 4
 """Trials before one may be broken off: the median of fewer says little."""
+_MOST_CORNERS = 1024
+"""Of the ranges, that are looked at for the longest run."""
 Train = Callable[[SweepRun, Watch], None]
+StepsOf = Callable[[RunConfig], int]
+"""Optimiser steps of a configuration's run."""
 
 
 @dataclass
@@ -62,12 +68,40 @@ def require_optuna() -> None:
         raise PrerequisiteError("[sweep.ranges] are searched by Optuna, which is not installed", hint="pip install 'loren[sweep]'")
 
 
-def search(plan: SweepPlan, train: Train, *, before: Mapping[str, Any], after_each: Callable[[Search], None]) -> Search:
+def pruning_problem(plan: SweepPlan, steps_of: StepsOf) -> str:
+    """Why no point of a search can be broken off early; "" where some can.
+
+    A run is broken off at a validation loss before its last step. So the longest run of the ranges, with the fewest steps between
+    two validation losses, must have one.
+    """
+    ends = itertools.product(*((limits.low, limits.high) for limits in plan.ranges.values()))
+    found: list[tuple[int, int, int]] = []
+    for number, values in enumerate(itertools.islice(ends, _MOST_CORNERS)):
+        corner = Variant(f"corner{number}", dict(zip(plan.ranges, values, strict=True)))
+        try:
+            config = plan.run(corner, plan.seeds[0]).config
+            steps, every = steps_of(config), config.train.eval_steps
+        except LorenError:  # a corner that can't be trained says so when it is tried
+            continue
+        found.append((steps - every, every, steps))
+    after, every, steps = max(found, default=(1, 0, 0))
+    if after > 0:
+        return ""
+    return (
+        f"train.eval_steps is {every} and the longest run has {steps} steps: no point has a validation loss before its end, so "
+        "none can be broken off early, and all are trained to their end"
+    )
+
+
+def search(
+    plan: SweepPlan, train: Train, steps_of: StepsOf, *, before: Mapping[str, Any], after_each: Callable[[Search], None]
+) -> Search:
     """Try the plan's number of points.
 
     Args:
         plan: ranges, trials and seeds; the first seed trains the points.
         train: trains a run, calling back after each validation.
+        steps_of: says how long a run is: one that came to its end is not broken off there.
         before: sweep.json of the search that is resumed; empty for a new one.
         after_each: called with what is known after each point.
     """
@@ -91,7 +125,7 @@ def search(plan: SweepPlan, train: Train, *, before: Mapping[str, Any], after_ea
             for step, loss in run.eval_losses:
                 trial.report(loss, step)
         else:
-            train(run, _watcher(trial, run))
+            train(run, _watcher(trial, run, steps_of))
         _tell(study, trial, run)
         after_each(found)
     return found
@@ -105,7 +139,7 @@ def _distribution(limits: Range) -> BaseDistribution:
     return FloatDistribution(limits.low, limits.high, log=limits.log)
 
 
-def _watcher(trial: Trial, run: SweepRun) -> Watch:
+def _watcher(trial: Trial, run: SweepRun, steps_of: StepsOf) -> Watch:
     def watch(step: int, loss: float) -> None:
         """Take a validation loss.
 
@@ -114,7 +148,7 @@ def _watcher(trial: Trial, run: SweepRun) -> Watch:
         """
         run.eval_losses.append((step, loss))
         trial.report(loss, step)
-        if trial.should_prune():
+        if trial.should_prune() and step < steps_of(run.config.config):
             raise Pruned
 
     return watch

@@ -80,9 +80,12 @@ def sweep(plan: SweepPlan, errand: Errand) -> SweepResult:
         board = _Board(plan, folder, judged, prepared)
         workshop = _workshop(prepared, errand)
         if plan.kind == "search":
+            if problem := searching.pruning_problem(plan, workshop.steps_of):
+                say(f"warning: {problem}")
             board.search = searching.search(
                 plan,
                 lambda run, watch: _train_point(workshop, run, watch),
+                workshop.steps_of,
                 before=known,
                 after_each=lambda found: board.write(found.runs),
             )

@@ -37,6 +37,14 @@ class Workshop:
     command: Sequence[str]
     say: Say
 
+    def steps_of(self, config: RunConfig) -> int:
+        """Optimiser steps of a configuration's run.
+
+        Raises:
+            LorenError: it can't be trained on these rows.
+        """
+        return config.train.steps(len(self.prepared.rows_of(config).train))
+
     def train(self, run: SweepRun, *, watch: Watch | None = None) -> None:
         """Train one run, or recognise that it was trained; ``run`` gets status, figures, or why it failed.
 
