@@ -67,7 +67,7 @@ def trl(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Trained:
     shutil.copytree(HELPDESK, folder, dirs_exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", PLAIN_TRL, str(tiny_base), "data/train.jsonl", "out", QUESTION],
-        cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, timeout=300, check=False,
+        cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     text, base_text = json.loads(done.stdout.partition("TEXTS")[2])

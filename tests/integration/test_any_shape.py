@@ -284,7 +284,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     done = subprocess.run(
         [sys.executable, "-c", PLAIN_PEFT, QUESTION],
         input=json.dumps({name: str(path) for name, path in adapters.items()}),
-        capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=900, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return Trained(bases, adapters, json.loads(done.stdout))

@@ -27,7 +27,7 @@ def test_the_output_in_the_guide_is_what_the_command_before_it_prints(tmp_path: 
         elif "--explain" not in block.text:  # the rules' page shows those
             script = block.text if block.language == "sh" else f"python - <<'END_OF_BLOCK'\n{block.text}END_OF_BLOCK\n"
             done = subprocess.run(
-                ["bash", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=True
+                ["bash", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=True
             )
             printed = done.stdout
     assert compared == 1

@@ -50,7 +50,7 @@ def git(folder: Path, *arguments: str) -> str:
         "-c",
         "init.defaultBranch=main",
     ]
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=900)
     return done.stdout.strip()
 
 
@@ -74,7 +74,7 @@ def test_the_hook_stops_a_commit_with_a_broken_file(tmp_path: Path, path: str) -
         git(project, "add", ".")
         command = [sys.executable, "-m", "pre_commit", "run", "--verbose"]
         environment = {**os.environ, "PATH": path, "PRE_COMMIT_HOME": str(tmp_path / "cache"), "PRE_COMMIT_COLOR": "never"}
-        return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
     write_data(project / "data", broken=True)
     done = run()
@@ -118,7 +118,7 @@ def run_action(folder: Path, path: str, given: dict[str, str]) -> tuple[int, str
             env={**os.environ, "PATH": path, "GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary), **variables},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         said += done.stdout + done.stderr

@@ -140,7 +140,7 @@ def test_no_temporary_file_holds_one_while_a_command_runs(room: tuple[Path, dict
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "check", str(source), "--format", "json"],
-        capture_output=True, encoding="utf-8", timeout=300, check=False, env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True, encoding="utf-8", timeout=900, check=False, env={**os.environ, "NO_COLOR": "1"},
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     spilled = files_under(kept)

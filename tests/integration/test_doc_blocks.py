@@ -19,6 +19,8 @@ def running(page: Path) -> list[Block]:
 
 
 PAGES = [page for page in pages() if running(page)]
+ALWAYS = {"README", "your-first-adapter", "check-your-data", "is-it-better"}
+"""What a newcomer meets first; the other pages are run by `make test-slow`."""
 
 
 def write_clone(folder: Path, programs: Path) -> None:
@@ -41,7 +43,9 @@ def test_the_pages_with_commands_are_found() -> None:
     assert {"README.md", "your-first-adapter.md"} <= {page.name for page in PAGES}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.stem, marks=[] if page.stem in ALWAYS else pytest.mark.slow) for page in PAGES]
+)
 def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path, programs: Path) -> None:
     write_clone(tmp_path, programs)
     done = subprocess.run(
@@ -55,7 +59,7 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path, prog
         },
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-3000:]}"

@@ -106,7 +106,7 @@ def test_a_signal_saves_and_says_how_to_go_on(uninterrupted: Path, tiny_base: Pa
     long_project(tmp_path)
     process = start(tmp_path)
     process.send_signal(number)
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 130, said
     run = tmp_path / "runs" / "a"
     saved = list_checkpoints(run / "checkpoints").valid
@@ -127,7 +127,7 @@ def test_a_second_signal_ends_at_once(tiny_base: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 130, said
     assert "stopped by a signal" not in said
     assert not list_checkpoints(RunFolder(tmp_path / "runs" / "a").checkpoints).valid

@@ -171,6 +171,7 @@ def fill(path: Path) -> None:
             file.write(bytes(4096))
 
 
+@pytest.mark.slow
 def test_the_command_line_when_others_fill_the_disk(tiny_base: Path, tmp_path: Path, small_disk: SmallDisk) -> None:
     small_disk.resize("8m")
     make_project(tmp_path, tiny_base)
@@ -183,7 +184,7 @@ def test_the_command_line_when_others_fill_the_disk(tiny_base: Path, tmp_path: P
     while process.poll() is None and not metrics.is_file():
         time.sleep(0.02)
     fill(small_disk.path / "filler")
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 6, said
     assert "error: could not write" in said
     assert "bug" not in said
@@ -197,7 +198,7 @@ def test_a_check_whose_temporary_disk_is_full_names_the_folder(tmp_path: Path, s
     path.write_text("{}\n" * 60_000, encoding="utf-8")  # more issues than are held in memory
     command = [sys.executable, "-m", "loren", "check", str(path)]
     environment = {**os.environ, "TMPDIR": str(small_disk.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == StorageError.exit_code
     assert f"{small_disk.path}: could not write a temporary file there: No space left on device" in done.stderr
     assert "TMPDIR" in done.stderr

@@ -72,7 +72,7 @@ def run(notebook: Any, folder: Path, *, until: str) -> str:
         cell.source = strict(cell.source)
     # The cell that is left out also names `os`.
     notebook.cells.insert(0, nbformat.v4.new_code_cell("import os"))
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
     return "".join(output.get("text", "") for cell in code(notebook) for output in cell.outputs)
 
 

@@ -56,7 +56,7 @@ def test_too_little_memory_is_refused_with_the_sum_and_a_change_that_fits(tmp_pa
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, "700000000", "--set", "train.method=full", "--set", "train.dtype=float32"],
         cwd=project, env={**os.environ, "NO_COLOR": "1", "LOREN_CACHE": str(tmp_path / "cache")},
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 4, done.stderr
     lines = done.stderr[done.stderr.index("error:") :].splitlines()
@@ -96,7 +96,7 @@ def test_doctor_is_honest_without_disk_and_memory(tmp_path: Path, small_disk: Sm
     cache = small_disk.path / "loren"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "NO_COLOR": "1", "LOREN_CACHE": str(cache)},
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 4, done.stderr
     lines = done.stderr.splitlines()

@@ -69,7 +69,7 @@ def test_presidio_adds_to_the_rules_and_stays_off_the_network(tmp_path: Path) ->
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     run = subprocess.run(
         [sys.executable, "-m", "loren", "check", str(file), "--recognizer", "presidio", "--format", "json"],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     if find_spec("presidio_analyzer") is None:
         assert run.returncode == PrerequisiteError.exit_code

@@ -56,7 +56,7 @@ def watched(last: int, *arguments: str, cwd: Path, store: str) -> subprocess.Com
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "PYTEST_", "CI", "GIT"))}
     return subprocess.run(
         [sys.executable, "-c", WATCHED, str(last), "train", "run.toml", "--set", REPORT_TO, *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=300, check=False,
+        cwd=cwd, capture_output=True, text=True, timeout=900, check=False,
         env={**environment, "NO_COLOR": "1", "MLFLOW_TRACKING_URI": store, "WANDB_MODE": "offline", "HF_TOKEN": SECRET},
     )  # fmt: skip
 

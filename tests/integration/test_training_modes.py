@@ -75,7 +75,7 @@ def test_no_connection_leaves_while_training(project: Path) -> None:
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     done = subprocess.run(
-        [sys.executable, "-c", watcher], cwd=project, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", watcher], cwd=project, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "CONNECTION" not in done.stderr

@@ -25,7 +25,7 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
         capture_output=True,
         encoding="utf-8",
         env={**os.environ, "PYTHONUTF8": "1", **environment},
-        timeout=120,
+        timeout=900,
     )
 
 

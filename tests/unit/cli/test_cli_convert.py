@@ -28,7 +28,7 @@ ROWS: list[dict[str, Any]] = [
 def run(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "loren", "convert", *map(str, arguments)],
-        input=stdin, capture_output=True, env={**os.environ, "NO_COLOR": "1", "PYTHONUTF8": "1"}, timeout=300, check=False,
+        input=stdin, capture_output=True, env={**os.environ, "NO_COLOR": "1", "PYTHONUTF8": "1"}, timeout=900, check=False,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def doctor(
     return subprocess.run(
         [sys.executable, "-c", f"{code}sys.exit(run(['doctor', *{list(arguments)!r}]))"],
         cwd=cwd, env={**os.environ, "NO_COLOR": "1", "LOREN_CACHE": str(cwd / "cache"), **environment},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 

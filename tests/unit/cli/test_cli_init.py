@@ -22,7 +22,7 @@ WHOLE = ["README.md", "data", "run.toml", "task"]
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "loren", *arguments],
-        cwd=cwd, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=cwd, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from loren.cli.main import VERBS
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "loren", *arguments],
-        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def test_a_bug_exits_70_and_its_message_stays_inside(tmp_path: Path) -> None:
         "main.group = Broken()\n"
         "sys.exit(main.run(['check', 'x']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 70
     assert "RuntimeError" in done.stderr
     assert "customer text" not in done.stderr + done.stdout
@@ -71,7 +71,7 @@ def test_an_interruption_exits_130(tmp_path: Path) -> None:
         "main.group = Broken()\n"
         "sys.exit(main.run([]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 130
 
 
@@ -80,7 +80,7 @@ def shell(instruction: str, **environment: str) -> str:
     done = subprocess.run(
         [Path(sys.executable).with_name("loren")],
         env={**os.environ, "_LOREN_COMPLETE": instruction, **environment},
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -117,7 +117,7 @@ def on_a_terminal(*command: str, cwd: Path, **environment: str) -> str:
     except OSError:  # Linux: the other end is closed
         pass
     os.close(ours)
-    process.wait(timeout=300)
+    process.wait(timeout=900)
     return written.decode()
 
 
@@ -167,7 +167,7 @@ def test_a_training_starts_once_more_with_the_allocator_unless_the_user_set_it(v
     environment = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
     environment |= {"GLIBC_TUNABLES": mine} if mine else {}
     command = [sys.executable, "-c", SHOW_EXEC, verb, "--help"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == code, done.stderr
     assert (f"'{verb}', '--help'] glibc.malloc.hugetlb=1" in done.stdout) == (code == 3)
 
@@ -176,5 +176,5 @@ def test_a_training_starts_once_more_with_the_allocator_unless_the_user_set_it(v
 def test_the_second_start_is_the_same_command() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
     command = [sys.executable, "-m", "loren", "train", "--help"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert (done.returncode, "Usage: loren train" in done.stdout) == (0, True), done.stderr

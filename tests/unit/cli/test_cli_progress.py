@@ -61,9 +61,9 @@ def test_a_check_shows_it_on_stderr_and_leaves_stdout_to_data(tmp_path: Path) ->
 
     reader = threading.Thread(target=read)
     reader.start()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=120)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=900)
     os.close(theirs)
-    reader.join(timeout=300)
+    reader.join(timeout=900)
     os.close(ours)
     assert json.loads(done.stdout)["rows"] == 100_000
     assert b"checking" in b"".join(seen)

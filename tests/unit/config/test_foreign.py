@@ -289,7 +289,7 @@ def test_the_tables_name_only_what_exists() -> None:
 def init(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "loren", "init", *arguments],
-        cwd=cwd, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=cwd, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 

@@ -169,7 +169,7 @@ def test_an_interrupted_check_leaves_no_process_and_no_traceback(
         os.killpg(run.pid, number)  # as a terminal does: to all of them
     else:
         run.kill()
-    out, err = run.communicate(timeout=120)
+    out, err = run.communicate(timeout=900)
     assert (out, "Traceback" in err) == ("", False)
     assert run.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
-    assert psutil.wait_procs(others, timeout=300)[1] == []
+    assert psutil.wait_procs(others, timeout=900)[1] == []

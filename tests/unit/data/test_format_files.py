@@ -322,7 +322,7 @@ def test_parquet_is_read_from_its_end_so_not_from_a_pipe_or_an_archive(tmp_path:
 def test_the_next_command_reads_the_file_as_the_check_did(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.jsonl", [{"q": f"Câu {n}?", "a": "Vâng."} for n in range(12)])
     command = [sys.executable, "-m", "loren", "check", str(path), "--format-in", "prompt-completion:q,a"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert "read as prompt/completion (q, a), JSONL" in done.stdout
     assert done.stdout.rstrip().endswith(f"next: DATA_PATH={path} loren train --set data.format=prompt-completion:q,a")
     from loren.config import load_config
@@ -337,7 +337,7 @@ def test_the_next_command_reads_the_file_as_the_check_did(tmp_path: Path) -> Non
 def test_the_standard_input(tmp_path: Path, data: Callable[[Any], bytes]) -> None:
     body = data(GOOD["sharegpt"])
     done = subprocess.run(
-        [sys.executable, "-m", "loren", "check", "-", "--format", "json"], input=body, capture_output=True, timeout=300, check=False
+        [sys.executable, "-m", "loren", "check", "-", "--format", "json"], input=body, capture_output=True, timeout=900, check=False
     )
     report = json.loads(done.stdout)
     assert (done.returncode, report["rows"], report["errors"]) == (0, 20, 0), done.stderr

@@ -247,4 +247,4 @@ def test_croissant_needs_a_file(tmp_path: Path) -> None:
 
 def _loren(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "loren", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, encoding="utf-8", timeout=900, check=False)

@@ -58,7 +58,7 @@ def run_generator(*arguments: str) -> subprocess.CompletedProcess[str]:
     # A narrow, colourful terminal must not change a page.
     environment = {**os.environ, "COLUMNS": "40", "FORCE_COLOR": "1"}
     command = [sys.executable, str(GENERATOR), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=environment)
 
 
 def test_generated_pages_are_what_the_code_says() -> None:

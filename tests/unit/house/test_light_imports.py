@@ -55,7 +55,7 @@ def test_every_light_room_is_seen() -> None:
 
 def loaded_after(*names: str) -> dict[str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", LOADED_AFTER_EACH], input="\n".join(names), capture_output=True, text=True, timeout=300, check=True
+        [sys.executable, "-c", LOADED_AFTER_EACH], input="\n".join(names), capture_output=True, text=True, timeout=900, check=True
     )
     return dict(line.split(": ") for line in done.stdout.splitlines())
 

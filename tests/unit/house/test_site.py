@@ -32,7 +32,7 @@ def write(folder: Path, pages: dict[str, str]) -> Path:
 
 def build(docs: Path, site: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPTS / "build_site.py"), "--docs", str(docs), "--site", str(site)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 def test_new_pages_are_taken_in_both_languages(tmp_path: Path) -> None:

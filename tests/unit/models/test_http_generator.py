@@ -390,7 +390,7 @@ def test_a_missing_package_is_said_with_the_line_that_brings_it() -> None:
         "from loren.models.http import open_endpoint; from loren.models.endpoint import Endpoint\n"
         "open_endpoint(Endpoint('https://h.invalid/v1', 'm'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, check=False)
     assert "pip install 'loren[http]'" in done.stderr
     assert "tenacity" in done.stderr
 

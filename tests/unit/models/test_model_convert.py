@@ -187,7 +187,7 @@ def test_two_processes_convert_once(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "tiny.gguf", tiny_model("llama"))
     command = [sys.executable, "-c", CONVERT.format(kill=False), str(path), str(tmp_path / "cache")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    answers = sorted(process.communicate(timeout=120)[0].split() for process in both)
+    answers = sorted(process.communicate(timeout=900)[0].split() for process in both)
     assert [process.returncode for process in both] == [0, 0]
     assert [answer[1] for answer in answers] == ["converted", "found"]
     assert answers[0][0] == answers[1][0]
@@ -198,7 +198,7 @@ def test_two_processes_convert_once(tmp_path: Path) -> None:
 def test_a_kill_half_way_leaves_nothing_that_is_taken_for_a_model(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "tiny.gguf", tiny_model("llama"))
     cache = tmp_path / "cache"
-    killed = subprocess.run([sys.executable, "-c", CONVERT.format(kill=True), str(path), str(cache)], timeout=120, check=False)
+    killed = subprocess.run([sys.executable, "-c", CONVERT.format(kill=True), str(path), str(cache)], timeout=900, check=False)
     assert killed.returncode == -signal.SIGKILL
     left = list((cache / "models").iterdir())
     assert len(left) == 1

@@ -107,7 +107,7 @@ def resolve(hub: Hub, tmp_path: Path) -> Any:
             "NO_PROXY": "127.0.0.1", **environment,
         }  # fmt: skip
         command = [sys.executable, "-c", RESOLVE, repository, revision, trust]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=values)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True, env=values)
         return json.loads(done.stdout)
 
     return run
