@@ -73,6 +73,8 @@ class MergePlan:
     """What changes; every other tensor is copied byte for byte."""
     is_tied: bool
     """Whether input embeddings and output head are one tensor in the merged model."""
+    parameters: Mapping[str, str]
+    """Parameter of the loaded model -> tensor of the merged files that it is read from."""
     nf4: frozenset[str] = field(default=frozenset())
     """Tensors that stand for their 4-bit selves: dequantised first, as the adapter saw them in training."""
     double_quant: bool = True
@@ -158,7 +160,7 @@ def plan_merge(base: Path, adapter: Path) -> MergePlan:
             problems=shown,
             hint="serve it as an adapter, beside its base: it is unchanged",
         )
-    return _with_ties(config, known, base, adapter, ops)
+    return _with_ties(config, known, (base, adapter), ops, list(model.state_dict()))
 
 
 def _plan_ops(config: AdapterConfig, base: _Base, stored: Mapping[str, StoredTensor], problems: list[Problem]) -> Iterator[MergeOp]:
@@ -294,7 +296,9 @@ def _wrong_shapes(op: MergeOp) -> Iterator[Problem]:
             yield Problem(op.tensor, f"{part}: expected {_shape(wanted.get(part, ()))}, found {_shape(found)}")
 
 
-def _with_ties(config: AdapterConfig, known: _Base, base: Path, adapter: Path, ops: Sequence[MergeOp]) -> MergePlan:
+def _with_ties(
+    config: AdapterConfig, known: _Base, folders: tuple[Path, Path], ops: Sequence[MergeOp], parameters: Sequence[str]
+) -> MergePlan:
     """Which tensors the merged files hold: a head or embedding that was trained alone is tied no more."""
     embedding, head = (known.find(f"{name}.weight") or "" for name in (known.embedding, known.head))
     own_head = f"{known.head}.weight"
@@ -308,14 +312,20 @@ def _with_ties(config: AdapterConfig, known: _Base, base: Path, adapter: Path, o
     shards: defaultdict[str, list[str]] = defaultdict(list)
     for name, source in sources.items():
         shards[source.path.name].append(name)
+    read_from = {parameter: name for parameter in parameters if (name := known.find(parameter)) is not None}
+    if is_untied:
+        read_from[own_head] = own_head
+    elif known.is_tied:
+        read_from[own_head] = embedding
     return MergePlan(
-        base=base,
-        adapter=adapter,
+        base=folders[0],
+        adapter=folders[1],
         config=config,
         sources=sources,
         shards={shard: tuple(names) for shard, names in shards.items()},
         ops={op.tensor: op for op in ops},
         is_tied=is_tied,
+        parameters=read_from,
     )
 
 

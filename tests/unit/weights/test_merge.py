@@ -53,7 +53,7 @@ def cases() -> Iterator[Any]:
         yield pytest.param(kind, "bf16", marks=() if kind in fast else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("kind", "dtype"), cases())
+@pytest.mark.parametrize(("kind", "dtype"), list(cases()))
 def test_reloaded_from_disk_it_is_what_peft_makes(kind: str, dtype: str, tmp_path: Path, bases: Callable[[str, str], Path]) -> None:
     name, settings = KINDS[kind]
     base = bases(name, dtype)
