@@ -90,9 +90,9 @@ def verify_answers(plan: MergePlan, folder: Path, prompts: Sequence[Prompt], *, 
     except LorenError as error:
         return Proof([Check("reload", False, error.summary, "a model that transformers loads")])
     odd = _differing_parameters(model, plan, read_folder(folder))
-    replies = _replies(model, tokenizer, prompts, batch_size)
-    logits = _logits(model, reference.rows)
-    adapter, peft = _difference(reference.adapter, logits), _difference(reference.peft, logits)
+    replies = replies_of(model, tokenizer, prompts, batch_size)
+    logits = logits_of(model, reference.rows)
+    adapter, peft = difference(reference.adapter, logits), difference(reference.peft, logits)
     greedy = sum(a == b for a, b in zip(replies, reference.replies, strict=True)) / max(1, len(prompts))
     distance = reference.distance
     figures: dict[str, Json] = {
@@ -106,7 +106,7 @@ def verify_answers(plan: MergePlan, folder: Path, prompts: Sequence[Prompt], *, 
     counted = Check("prompts", len(prompts) >= MIN_PROMPTS, f"{len(prompts)}", f"at least {MIN_PROMPTS}")
     named = f"{len(plan.parameters) - len(odd)} of {len(plan.parameters)} parameters as in the files{_named(odd)}"
     reload = Check("reload", not odd, named, "every parameter, after loading, as the files have it")
-    moved = _difference(reference.base, logits)
+    moved = difference(reference.base, logits)
     alike = Check("answers differ from the base's", moved.largest > 0, f"largest difference of a logit {moved.largest:.2g}", "any")
     judged = _judge(adapter, peft, reference.distance, greedy, LIMITS[dtype])
     return Proof([counted, reference.check(LIMITS[dtype]), reload, alike, *judged], {"answers": figures})
@@ -138,19 +138,16 @@ class _Reference:
         model = load_base(plan)
         tokenizer = load_tokenizer(plan.adapter)
         tuned = attach_adapter(model, plan.adapter)
-        self.replies = _replies(tuned, tokenizer, prompts, batch_size)
-        self.rows = _rows(tokenizer, prompts, self.replies)
-        self.adapter = _logits(tuned, self.rows)
+        self.replies = replies_of(tuned, tokenizer, prompts, batch_size)
+        self.rows = token_rows(tokenizer, prompts, self.replies)
+        self.adapter = logits_of(tuned, self.rows)
         with tuned.disable_adapter():
-            self.base = _logits(tuned, self.rows)
-        self.distance = _difference(self.adapter, self.base)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it unties a head, which is compared below
-            merged = tuned.merge_and_unload()
+            self.base = logits_of(tuned, self.rows)
+        self.distance = difference(self.adapter, self.base)
+        merged = merge_by_peft(tuned)
         self._outside, self._bits = _against_peft(merged, plan, read_folder(folder))
-        for name, parameter in merged.named_parameters():
-            parameter.data = parameter.data.to(_stored_type(plan, name)).float()
-        self.peft = _logits(merged, self.rows)
+        round_as_stored(merged, plan)
+        self.peft = logits_of(merged, self.rows)
 
     @property
     def peft_figures(self) -> dict[str, Json]:
@@ -175,7 +172,21 @@ def load_base(plan: MergePlan) -> Any:
     return model
 
 
-def _replies(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], batch_size: int) -> list[str]:
+def merge_by_peft(tuned: Any) -> Any:
+    """PEFT's own merge of an adapter that is attached, in place."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it unties a head, which is compared
+        return tuned.merge_and_unload()
+
+
+def round_as_stored(model: Any, plan: MergePlan) -> None:
+    """Give every fp32 parameter the value that it has in the merged files' type."""
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data.to(_stored_type(plan, name)).float()
+
+
+def replies_of(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], batch_size: int) -> list[str]:
+    """The first greedy tokens of the reply to each prompt, as text."""
     generator = HuggingFaceGenerator(model, tokenizer, ChatRenderer(tokenizer, "the tokenizer"), batch_size=batch_size)
     found: dict[int, str] = {}
     for places in generator.batches(prompts):
@@ -184,7 +195,7 @@ def _replies(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[P
     return [found[place] for place in range(len(prompts))]
 
 
-def _rows(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[list[int]]:
+def token_rows(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[list[int]]:
     """Tokens of each question with the adapter's reply behind it."""
     renderer = ChatRenderer(tokenizer, "the tokenizer")
     rows: list[list[int]] = []
@@ -195,7 +206,7 @@ def _rows(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], replies
     return rows
 
 
-def _logits(model: Any, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+def logits_of(model: Any, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     """fp32 ``(POSITIONS, V)`` of each row's last positions."""
     found: list[torch.Tensor] = []
     model.eval()
@@ -206,7 +217,8 @@ def _logits(model: Any, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     return found
 
 
-def _difference(reference: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> Difference:
+def difference(reference: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> Difference:
+    """How far ``other`` is from ``reference``, position by position."""
     largest = divergence = same = positions = 0.0
     for left, right in zip(reference, other, strict=True):
         largest = max(largest, float((left - right).abs().max()))
