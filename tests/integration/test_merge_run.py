@@ -69,9 +69,11 @@ def test_the_adapter_leaves_as_one_proven_folder(trained: Path) -> None:
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "Xin chào"}], return_tensors="pt", return_dict=True)
     assert torch.isfinite(model(**ids).logits).all()
     files = digests(run / "merged")
-    again = loren("merge", "runs/a", "--format", "json", cwd=trained)
-    assert (again.returncode, "merged before" in again.stderr) == (0, True)
-    assert json.loads(again.stdout)["digest"] == record["digest"]
+    (run / "merged.json").write_text(json.dumps({**record, "quality": {"passed": True, "comparisons": []}}))
+    said: list[str] = []
+    again = merge(run, said=said)
+    assert (again.was_done, again.record["digest"], said) == (True, record["digest"], [f"merged before: {run / 'merged'}"])
+    assert again.record["quality"]["passed"], "an evaluation of this very model stands"
     assert digests(run / "merged") == files
 
 

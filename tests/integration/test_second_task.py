@@ -120,8 +120,6 @@ def test_a_whole_evaluation_gives_a_verdict_and_leaves_with_1_where_it_is_no(hel
     assert quality["golden"] == result["golden"]["sha256"]
     assert {entry["metric"] for entry in quality["comparisons"]} == set(result["arms"]["merged"]["metrics"])
     assert quality["passed"] == all(entry["verdict"] in {"better", "not worse"} for entry in quality["comparisons"])
-    kept = loren("merge", "runs/a", "--out", "elsewhere", "--format", "json", cwd=helpdesk)
-    assert json.loads(kept.stdout)["quality"] == quality
     stages = json.loads((helpdesk / "runs" / "a" / "stages.json").read_text())["stages"]
     assert stages["merged-sanity"]["verdict"] == "failed"
     assert stages["evaluate"]["verdict"] == "failed"

@@ -62,6 +62,17 @@ class Merged(NamedTuple):
             and (quality == NOT_EVALUATED or bool(quality["passed"]))
         )
 
+    @property
+    def words(self) -> str:
+        """What it came to, in a few words."""
+        if not self.record["proven"]:
+            return "not proven"
+        sanity, quality = self.record["sanity"], self.record["quality"]
+        said = ["proven"] + (["sanity failed"] if sanity is not None and not sanity["passed"] else [])
+        if quality != NOT_EVALUATED:
+            said.append("not worse than the adapter" if quality["passed"] else "not shown to be as good as the adapter")
+        return ", ".join(said)
+
 
 class _NotProvenError(LorenError):
     """Leaves the staged folder, so that it is not published."""
