@@ -164,3 +164,21 @@ def test_a_fully_trained_model_needs_no_merge(run: Path) -> None:
     write_manifest(run / "adapter")
     with pytest.raises(ConfigError, match="it needs no merge"):
         merge(run)
+
+
+def test_a_qlora_adapter_names_the_base_that_is_nearer_to_what_was_trained(run: Path) -> None:
+    path = run / "adapter" / "training_metadata.json"
+    quantization = {"type": "nf4", "double_quant": True}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "quantization": quantization}))
+    write_manifest(run / "adapter")
+    merged = merge(run)
+    assert merged.passed, merged.record["proof"]
+    base_weights = merged.record["base_weights"]
+    measured = base_weights["adapter_to_merged"]
+    assert base_weights["taken"] == "nf4"
+    assert measured["nf4"]["kl"] < 1e-3 * measured["original"]["kl"]
+    base = json.loads((run / "config.json").read_text())["values"]["base_model"]
+    plain, packed = (AutoModelForCausalLM.from_pretrained(folder) for folder in (base, run / "merged"))
+    changed = {name for name, value in packed.state_dict().items() if not torch.equal(value, plain.state_dict()[name])}
+    assert {"model.layers.0.mlp.up_proj.weight", "model.layers.1.self_attn.q_proj.weight"} <= changed
+    assert not changed & {"lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"}
