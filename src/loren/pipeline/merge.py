@@ -197,7 +197,7 @@ def _write(
     from loren.weights.plan import plan_merge
 
     plan = plan_merge(base.folder, trained.run.adapter)
-    prompts = _prompts(trained)
+    prompts = proof_prompts(trained)
     room = plan.total_bytes + _SPARE_BYTES
     require_space(target, room, "the merged model", hint="free some space, or put it elsewhere with --out")
     base_weights: Json = {"taken": "original"}
@@ -267,7 +267,7 @@ def _prove(plan: MergePlan, folder: Path, prompts: Sequence[Prompt], wishes: Wis
     return proof + verify_answers(plan, folder, prompts, batch_size=wishes.batch_size)
 
 
-def _prompts(trained: TrainedRun) -> list[Prompt]:
+def proof_prompts(trained: TrainedRun) -> list[Prompt]:
     """Questions to compare answers on: the task's golden ones, and general ones as far as these are too few."""
     from loren.evaluate.subjects import with_lead
     from loren.evaluate.yardstick import prompt_of, read_yardstick
