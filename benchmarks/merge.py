@@ -1,6 +1,6 @@
 """What merging costs, and how far a right merge is from wrong ones: the figures behind docs/decisions/0002-merge-thresholds.md.
 
-    .venv/bin/python benchmarks/merge.py RUN [--types F32 BF16 F16] [--no-answers] [--json FILE]
+    .venv/bin/python benchmarks/merge.py RUN [--types F32 BF16 F16] [--cases right ...] [--no-answers] [--json FILE]
 
 RUN is a trained run with a LoRA adapter. Its base is written in each type, merged in a process of its own (whose peak memory is
 read), and proven; then adapters of wrong scale, a module left out and the base itself are put through the same proof.
@@ -50,10 +50,11 @@ def write_as(base: Path, folder: Path, kind: str) -> Path:
         if path.is_file() and path.suffix != ".safetensors" and path.name not in {"MANIFEST.json", "model.safetensors.index.json"}:
             shutil.copy(path, folder / path.name)
     tensors = read_folder(base)
-    parts = {
-        name: (tensor.layout._replace(dtype=kind), (tensor.read(a, b).to(TORCH_DTYPES[kind]) for a, b in tensor.slices()))
-        for name, tensor in tensors.items()
-    }
+
+    def cast(tensor: Any) -> Any:
+        return (tensor.read(start, stop).to(TORCH_DTYPES[kind]) for start, stop in tensor.slices())
+
+    parts = {name: (tensor.layout._replace(dtype=kind), cast(tensor)) for name, tensor in tensors.items()}
     write_file(folder / "model.safetensors", parts)
     return folder
 
@@ -91,7 +92,7 @@ CASES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def measure(run: Path, kind: str, folder: Path, *, with_answers: bool) -> dict[str, Any]:
+def measure(run: Path, kind: str, folder: Path, cases: list[str], *, with_answers: bool) -> dict[str, Any]:
     from loren.cli.fetching import show_fetching
     from loren.evaluate.subjects import open_trained
     from loren.models.loading import locate_base
@@ -107,9 +108,10 @@ def measure(run: Path, kind: str, folder: Path, *, with_answers: bool) -> dict[s
     base = write_as(source.folder, folder / "base", kind)
     found: dict[str, Any] = {"type": kind, "merge": merge_alone(base, run / "adapter", folder / "right")}
     plan = plan_merge(base, run / "adapter")
-    for name, change in CASES.items():
+    for name in cases:
+        change = CASES[name]
         target = folder / name.replace(" ", "-")
-        if name != "right":
+        if name != "right":  # that one was merged above
             target.mkdir()
             apply_merge(change(plan), target)
         started = time.process_time()
@@ -129,13 +131,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--types", nargs="+", default=["F32", "BF16", "F16"], choices=["F32", "BF16", "F16"])
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--no-answers", action="store_true", help="tensors only")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
     for kind in arguments.types:
         with tempfile.TemporaryDirectory() as folder:
-            results.append(measure(arguments.run, kind, Path(folder), with_answers=not arguments.no_answers))
+            results.append(measure(arguments.run, kind, Path(folder), arguments.cases, with_answers=not arguments.no_answers))
         print(f"{kind} merge: {json.dumps(results[-1]['merge'])}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
