@@ -22,6 +22,17 @@ from loren.weights.plan import MergePlan
 from project import loren, make_project
 from running import digests
 
+PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "merge-proof.md"
+
+
+def keys(value: Any) -> set[str]:
+    """Of a record, but of the checks' figures and the versions of packages."""
+    if isinstance(value, list):
+        return set().union(*(keys(item) for item in value[:2]))
+    if not isinstance(value, dict):
+        return set()
+    return set(value) | set().union(*(keys(inner) for name, inner in value.items() if name not in {"packages", "answers"}))
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
@@ -63,6 +74,9 @@ def test_the_adapter_leaves_as_one_proven_folder(trained: Path) -> None:
         == json.loads((run / "adapter" / "MANIFEST.json").read_text())["digest"]
     )
     assert len(record["proof"]["checks"]) >= 14
+    page = PAGE.read_text(encoding="utf-8")
+    named = keys(record) | keys(own) - {"packages"} | {check["name"] for check in record["proof"]["checks"]}
+    assert sorted(name for name in named - {"schema_version"} if f"`{name}`" not in page) == []
     assert verify_manifest(run / "merged") == []
     model = AutoModelForCausalLM.from_pretrained(run / "merged")
     tokenizer = AutoTokenizer.from_pretrained(run / "merged")
@@ -82,6 +96,21 @@ def test_the_model_may_lie_elsewhere_and_the_run_points_at_it(run: Path, tmp_pat
     assert json.loads((run / "merged.json").read_text())["path"] == "../out/model"
     folder, _ = merged_folder(open_trained(RunFolder(run)))
     assert folder.resolve() == tmp_path / "out" / "model"
+    assert not (run / "merged").exists()
+
+
+def test_what_a_killed_merge_left_is_cleared_away(run: Path, tmp_path: Path) -> None:
+    left = [run / ".merged.abc123.tmp", tmp_path / ".model.abc123.tmp"]
+    for folder in left:
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+    assert merge(run, Wishes(out=tmp_path / "model")).passed
+    assert not any(folder.exists() for folder in left)
+
+
+def test_an_evaluation_that_can_not_be_made_is_refused_before_the_merge(run: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a run with a task"):
+        merge(run, Wishes(evaluate=True))
     assert not (run / "merged").exists()
 
 

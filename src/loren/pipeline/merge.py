@@ -104,6 +104,8 @@ def merge_run(run: RunFolder, wishes: Wishes, *, command: Sequence[str], say: Sa
     trained = open_trained(run)
     if trained.is_full:
         raise ConfigError(f"{run.path}: expected an adapter, found a model all of whose weights were trained: it needs no merge")
+    if wishes.evaluate:
+        _require_golden(trained)
     target = (wishes.out or run.merged).absolute()
     with run.held():
         base = _open_base(trained, fetching)
@@ -125,6 +127,19 @@ def merge_run(run: RunFolder, wishes: Wishes, *, command: Sequence[str], say: Sa
             record["quality"] = _evaluate(trained, wishes, say, fetching)
         write_json(run.merged_pointer, record)
     return Merged(record, was_done=done is not None)
+
+
+def _require_golden(trained: TrainedRun) -> None:
+    """Refuse an evaluation that can't be made before minutes are spent on the merge.
+
+    Raises:
+        ConfigError: the run has no task, the task no golden questions, or an endpoint was asked before.
+    """
+    from loren.evaluate.subjects import require_task
+    from loren.evaluate.yardstick import read_yardstick
+
+    read_yardstick(require_task(trained))
+    _arms_before(trained)
 
 
 def _open_base(trained: TrainedRun, fetching: Fetching) -> LocalBase:
@@ -349,7 +364,8 @@ def _evaluate(trained: TrainedRun, wishes: Wishes, say: Say, fetching: Fetching)
     from loren.evaluate.golden import Wishes as Evaluating
     from loren.evaluate.golden import evaluate_run
 
-    asked = Evaluating(variants=_variants(trained))  # pyright: ignore[reportArgumentType] - names of variants
+    plain, held = _arms_before(trained)
+    asked = Evaluating(plain, held)  # pyright: ignore[reportArgumentType] - names of variants
     result = evaluate_run(trained.run, asked, Asking(wishes.batch_size), say=say, fetching=fetching).result
     seen = [entry for entry in result["comparisons"] if (entry["before"], entry["after"]) == ("adapter", "merged")]
     if not seen:
@@ -361,10 +377,20 @@ def _evaluate(trained: TrainedRun, wishes: Wishes, say: Say, fetching: Fetching)
     return {"passed": passed, "golden": result["golden"]["sha256"], "comparisons": comparisons}
 
 
-def _variants(trained: TrainedRun) -> tuple[str, ...]:
-    """The arms that the run was evaluated with, whose answers stand, and merged."""
+def _arms_before(trained: TrainedRun) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(variants, variants held to the schema) that the run was evaluated with, whose answers stand; merged is new.
+
+    Raises:
+        ConfigError: an endpoint was among them, which is not asked from here.
+    """
     path = trained.run.evaluation / "result.json"
     stored: Any = read_json(path) if path.is_file() else {"arms": {}}
-    before = {arm["variant"] for arm in stored["arms"].values()} - {"http"}
+    arms = stored["arms"].values()
+    plain, held = ({arm["variant"] for arm in arms if arm["constrained"] == is_held} for is_held in (False, True))
+    if "http" in plain | held:
+        raise ConfigError(
+            f"--evaluate: expected an evaluation of this machine's models, found one with an endpoint in {path}",
+            hint=f"`loren evaluate {trained.run.path} --variants {','.join(sorted(plain | {'merged'}))} --http-url ...` asks all",
+        )
     usual = {"base", "fewshot", "adapter"} if trained.values["data"]["path"] else {"base", "adapter"}
-    return tuple(sorted((before or usual) | {"adapter", "merged"}))
+    return tuple(sorted((plain or usual) | {"adapter", "merged"})), tuple(sorted(held))
