@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from loren.errors import IntegrityError, ModelLoadError
 from loren.models.identity import template_digest, tokenizer_digest
+from loren.models.tensor_files import SLICE_VALUES, StoredTensor
 from loren.weights.merge import apply_merge
 from loren.weights.plan import plan_merge
+from loren.weights.verify import verify_tensors
 from merging import KINDS, merged_by_peft, write_adapter, write_base
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -167,3 +169,27 @@ def test_a_sum_that_the_precision_can_not_hold_is_an_error(tmp_path: Path) -> No
     (tmp_path / "merged").mkdir()
     with pytest.raises(IntegrityError, match="expected finite merged weights in F16"):
         apply_merge(plan_merge(base, adapter), tmp_path / "merged")
+
+
+def test_no_more_than_a_slice_of_a_tensor_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps memory from growing with the model: embeddings of 2.5 million values, read, changed, copied and proven."""
+    config = LlamaConfig(
+        vocab_size=40_000, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+    adapter = make_adapter(tmp_path / "adapter", tmp_path / "base", target_modules=["embed_tokens", "q_proj"], r=2)
+    whole, asked = StoredTensor.read_bytes, list[int]()
+
+    def counted(self: StoredTensor, start: int, stop: int) -> bytearray:
+        raw = whole(self, start, stop)
+        asked.append(len(raw))
+        return raw
+
+    monkeypatch.setattr(StoredTensor, "read_bytes", counted)
+    (tmp_path / "merged").mkdir()
+    plan = plan_merge(tmp_path / "base", adapter)
+    apply_merge(plan, tmp_path / "merged")
+    assert verify_tensors(plan, tmp_path / "merged").passed
+    assert plan.largest_bytes == 4 * 40_000 * 64
+    assert sum(asked) > 4 * plan.largest_bytes
+    assert max(asked) <= 4 * SLICE_VALUES < plan.largest_bytes / 2
