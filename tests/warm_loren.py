@@ -37,7 +37,7 @@ with socket.socket(socket.AF_UNIX) as server:
         signal.signal(number, lambda number, frame: os.kill(pid, number))
     code = int(answers.readline())
 # Random weights may fail a gate, and nothing else may fail.
-sys.exit(0 if code == {gate} and arguments[:1] in (["sanity"], ["evaluate"], ["run"]) else code)
+sys.exit(0 if code == {gate} and arguments[:1] in (["sanity"], ["evaluate"], ["merge"], ["run"]) else code)
 """
 
 

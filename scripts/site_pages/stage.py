@@ -40,6 +40,7 @@ SECTIONS = (
             "is-it-better",
             "from-failures-to-data",
             "which-configuration",
+            "merge-or-keep",
             "check-in-ci",
             "colab",
             "local-gpu",
@@ -50,7 +51,7 @@ SECTIONS = (
     Section(
         "concepts",
         {"en": "Concepts", "vi": "Khái niệm"},
-        ("lora-and-qlora", "run-folder", "measured-files", "statistics", "forgetting", "judge"),
+        ("lora-and-qlora", "run-folder", "measured-files", "statistics", "merge-proof", "forgetting", "judge"),
     ),
     Section(
         "reference", {"en": "Reference", "vi": "Tra cứu"}, ("cli", "config", "task", "rules", "report", "dataset", "exit-codes")

@@ -48,3 +48,17 @@ def test_after_a_passed_sanity_check_the_evaluation_speaks(
     assert [stage.name for stage in stages] == ["train", "sanity", "evaluate", "report"]
     verdict = json.loads((tmp_path / "runs" / "a" / "eval" / "result.json").read_text())["verdict"]
     assert (stages[2].verdict, stages[2].passed) == (verdict["word"], False)
+
+
+def test_the_last_gate_is_the_merged_model_itself(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights pass no gate, so those before are replaced; the merged model then fails the sanity check in earnest."""
+    resolved = load_config(project(tmp_path, tiny_base), environment={})
+    for name in ("sanity", "evaluate"):
+        monkeypatch.setattr(run, f"_{name}", lambda *arguments, name=name: (name, "passed", True))
+    wishes = run.Wishes(("base", "adapter"), 64)
+    stages = list(run.run_stages(resolved, wishes, command=["loren"], say=print, fetching=lambda: nullcontext(lambda *_: None)))
+    assert [(stage.name, stage.passed) for stage in stages[2:]] == [("evaluate", True), ("merge", False), ("report", True)]
+    assert stages[3].verdict.startswith("proven, sanity failed, not ")
+    record = json.loads((tmp_path / "runs" / "a" / "merged.json").read_text())
+    assert record["proven"]
+    assert len(record["quality"]["comparisons"]) >= 5

@@ -76,7 +76,10 @@ def test_evaluate_compares_base_and_adapter_and_asks_nothing_twice(helpdesk: Pat
 
 
 def test_a_whole_evaluation_gives_a_verdict_and_leaves_with_1_where_it_is_no(helpdesk: Path) -> None:
-    merge_with_peft(helpdesk / "runs" / "a")
+    merged = loren("merge", "runs/a", "--out", "elsewhere", cwd=helpdesk)
+    assert (merged.returncode, "sanity: FAILED" in merged.stdout) == (1, True), merged.stderr  # as the adapter itself
+    record = json.loads((helpdesk / "runs" / "a" / "merged.json").read_text())
+    assert (record["proven"], record["sanity"]["passed"], record["quality"]) == (True, False, "not evaluated")
     wanted = ("evaluate", "runs/a", "--variants", "base,fewshot,adapter,merged")
     done = loren(*wanted, cwd=helpdesk)
     assert done.returncode == 1, done.stderr
@@ -110,7 +113,15 @@ def test_a_whole_evaluation_gives_a_verdict_and_leaves_with_1_where_it_is_no(hel
         7,
     )  # four arms, the training rows, and general questions of base and adapter
     assert json.loads((folder / "result.json").read_text()) == result
+    judged = loren("merge", "runs/a", "--out", "elsewhere", "--evaluate", "--format", "json", cwd=helpdesk)
+    assert judged.returncode == 1, judged.stderr
+    assert judged.stderr.count("answered before") == 7
+    quality = json.loads(judged.stdout)["quality"]
+    assert quality["golden"] == result["golden"]["sha256"]
+    assert {entry["metric"] for entry in quality["comparisons"]} == set(result["arms"]["merged"]["metrics"])
+    assert quality["passed"] == all(entry["verdict"] in {"better", "not worse"} for entry in quality["comparisons"])
     stages = json.loads((helpdesk / "runs" / "a" / "stages.json").read_text())["stages"]
+    assert stages["merged-sanity"]["verdict"] == "failed"
     assert stages["evaluate"]["verdict"] == "failed"
 
 
@@ -184,19 +195,6 @@ def test_a_shorter_golden_file_is_no_verdict_until_it_is_pinned_anew(helpdesk: P
         assert "not judged" not in done.stdout
     finally:
         golden.write_text(whole)
-
-
-def merge_with_peft(run: Path) -> None:
-    """What merging will leave in a run, made by PEFT itself."""
-    from peft import AutoPeftModelForCausalLM
-    from transformers import AutoTokenizer
-
-    from loren.provenance.manifest import write_manifest
-
-    AutoPeftModelForCausalLM.from_pretrained(run / "adapter").merge_and_unload().save_pretrained(run / "elsewhere")
-    AutoTokenizer.from_pretrained(run / "adapter").save_pretrained(run / "elsewhere")
-    write_manifest(run / "elsewhere")
-    (run / "merged.json").write_text('{"schema_version": 1, "path": "elsewhere"}')
 
 
 def test_a_sanity_prompt_that_was_trained_on_is_an_error(helpdesk: Path, tmp_path: Path) -> None:

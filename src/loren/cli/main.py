@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "triage": "sort the failures by what would mend them",
     "report": "write what was measured as one page, Markdown, JSON and JUnit",
     "sweep": "train variants of a configuration and say which to take",
+    "merge": "the adapter and its base as one model, proven",
     "judge": "another model's opinion of stored predictions, beside the labels",
     "run": "all of it in order, stopping at the first gate that says no",
     "models": "list, fetch and describe base models",

@@ -26,7 +26,7 @@ from loren.errors import EXIT_GATE
 def command(
     config: Path | None, variants: tuple[str, ...], overrides: tuple[str, ...], batch_size: int, output_format: Format
 ) -> int:
-    """Check, split, train, sanity, evaluate, report: all of it in order.
+    """Check, split, train, sanity, evaluate, merge, report: all of it in order.
 
     A run that was stopped is gone on with by the same command; what is done is not done again. After a gate that says no nothing
     but the report follows, and the exit code is 1.
@@ -46,6 +46,6 @@ def command(
     lines = [f"{'ok ' if stage.passed else 'NO '} {stage.name:<9} {stage.verdict}" for stage in stages]
     data = {"run": str(resolved.config.output_dir), "passed": passed, "stages": [dict(stage._asdict()) for stage in stages]}
     failed = next((stage.name for stage in stages if not stage.passed), "")
-    after = {"sanity": f"loren sanity {target} --show-text", "evaluate": f"loren triage {target}"}
+    after = {"sanity": f"loren sanity {target} --show-text", "evaluate": f"loren triage {target}", "merge": f"loren merge {target}"}
     finish(output_format, data, text="\n".join(lines), next_command=after.get(failed, f'loren generate {target} --prompt "..."'))
     return 0 if passed else EXIT_GATE

@@ -6,17 +6,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from loren.errors import ConfigError
 from loren.evaluate.fewshot import RetryGenerator, fewshot_lead
-from loren.evaluate.subjects import Arm, Fetching, Lead, Subject, TrainedRun, identity, load_generator, load_merged, require_task
+from loren.evaluate.subjects import (
+    Arm,
+    Fetching,
+    Lead,
+    Subject,
+    TrainedRun,
+    identity,
+    load_generator,
+    load_merged,
+    merged_folder,
+    require_task,
+)
 from loren.evaluate.training_rows import training_rows
 from loren.models.endpoint import Endpoint, require_consent
 from loren.models.http import open_endpoint
 from loren.models.protocol import Generator
-from loren.provenance.manifest import MANIFEST, verify_manifest
-from loren.runs.files import Json, read_json
+from loren.runs.files import Json
 from loren.task.definition import Task
 
 if TYPE_CHECKING:
@@ -57,9 +67,9 @@ class LoadedWeights:
         self._generator: HuggingFaceGenerator | None = None
 
     @cached_property
-    def merged(self) -> Path:
-        """The folder of the merged model; it is hashed once."""
-        return _merged_folder(self._trained)
+    def merged(self) -> tuple[Path, str]:
+        """The folder of the merged model and its digest; it is hashed once."""
+        return merged_folder(self._trained)
 
     def get(self, name: Weights) -> HuggingFaceGenerator:
         """Load ``name``, unless it is what was loaded last."""
@@ -67,7 +77,7 @@ class LoadedWeights:
             self._generator = None  # the old weights leave memory before the new ones come
             size = self._asking.batch_size
             if name == "merged":
-                self._generator = load_merged(self._trained, self.merged, batch_size=size)
+                self._generator = load_merged(self._trained, self.merged[0], batch_size=size)
             else:
                 self._generator = load_generator(self._trained, name, batch_size=size, fetching=self._fetching)
             self._name = name
@@ -134,7 +144,7 @@ def _constraint(task: Task) -> str:
 
 def _local(trained: TrainedRun, arm: Arm, lead: Lead, weights: LoadedWeights, constraint: str | None) -> OpenedArm:
     task = require_task(trained)
-    merged = str(read_json(weights.merged / MANIFEST)["digest"]) if arm.variant == "merged" else None
+    merged = weights.merged[1] if arm.variant == "merged" else None
     identified = identity(trained, arm.variant, lead, constraint=constraint, merged_digest=merged)
 
     def opened() -> Subject:
@@ -171,23 +181,3 @@ def _examples(trained: TrainedRun, task: Task) -> Lead:
             hint="adopt it with --data, or leave fewshot out of --variants",
         )
     return fewshot_lead(task, rows.train, trained.values.get("seed", 0))  # an adopted run has none
-
-
-def _merged_folder(trained: TrainedRun) -> Path:
-    """Where a run's merged model lies, which matches its manifest.
-
-    Raises:
-        ConfigError: the run has none.
-        IntegrityError: it does not match its manifest.
-    """
-    folder = trained.run.merged
-    pointer = trained.run.merged_pointer
-    if pointer.is_file():
-        stored: Any = read_json(pointer)
-        folder = pointer.parent / str(stored["path"])
-    if not (folder / MANIFEST).is_file():
-        raise ConfigError(
-            f"{folder}: expected a merged model with its {MANIFEST}, found none", hint="leave merged out of --variants"
-        )
-    verify_manifest(folder)
-    return folder

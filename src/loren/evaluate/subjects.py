@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from loren.errors import ConfigError, Problem
+from loren.errors import ConfigError, IntegrityError, Problem
 from loren.models.cache import Progress
 from loren.models.protocol import DECODING, Generator, Prompt
 from loren.provenance.manifest import MANIFEST, verify_manifest
@@ -131,6 +131,40 @@ def identity(
     artifact = adapter.get(variant) if variant in adapter else None
     in_4bit = trained.metadata["quantization"] is not None and variant != "merged"
     return _identity(trained.metadata["base_model"]["weights_sha256"], artifact, lead, in_4bit=in_4bit, constraint=constraint)
+
+
+def merged_folder(trained: TrainedRun) -> tuple[Path, str]:
+    """Where the merged model of a run lies, and its digest: proven, of this very adapter, and as its manifest says.
+
+    Raises:
+        ConfigError: the run has none, or its proof failed.
+        IntegrityError: it was made of another adapter, or is not what was proven.
+    """
+    pointer = trained.run.merged_pointer
+    again = f"`loren merge {trained.run.path}` makes one"
+    if not pointer.is_file():
+        raise ConfigError(f"{pointer}: expected a merged model, found none", hint=f"{again}; or leave merged out of --variants")
+    stored: Any = read_json(pointer)
+    if not stored.get("proven"):
+        raise ConfigError(f"{pointer}: expected a proven merge, found one whose proof failed", hint=again)
+    folder = pointer.parent / str(stored["path"])
+    if stored["adapter"]["digest"] != trained.adapter_digest:
+        problem = Problem(str(pointer), f"expected adapter {trained.adapter_digest}, found {stored['adapter']['digest']}")
+        raise IntegrityError(f"{folder}: the merged model was made of another adapter", problems=[problem], hint=again)
+    verify_manifest(folder)
+    digest = str(read_json(folder / MANIFEST)["digest"])
+    if digest != stored["digest"]:
+        problem = Problem(MANIFEST, f"expected digest {stored['digest']}, found {digest}")
+        raise IntegrityError(f"{folder}: the merged model is not the one that was proven", problems=[problem], hint=again)
+    return folder, digest
+
+
+def open_merged(trained: TrainedRun, *, batch_size: int) -> Subject:
+    """A run's merged model, with what training put before every conversation."""
+    folder, digest = merged_folder(trained)
+    lead = trained.trained_lead
+    generator = load_merged(trained, folder, batch_size=batch_size)
+    return Subject("merged", generator, lead, trained.max_new_tokens, identity(trained, "merged", lead, merged_digest=digest))
 
 
 def open_run(trained: TrainedRun, variant: Literal["base", "adapter"], *, batch_size: int, fetching: Fetching) -> Subject:

@@ -83,7 +83,9 @@ def exclusive(cache: Path, name: str) -> Generator[None]:
         lock.release()
 
 
-def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
+def require_space(
+    folder: Path, needed_bytes: int, purpose: str, *, hint: str = "free some space, or set LOREN_CACHE to a folder on a larger disk"
+) -> None:
     """Fail before the work, not in its middle, when the disk is too small.
 
     Raises:
@@ -96,7 +98,7 @@ def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
     if free < needed_bytes:
         raise PrerequisiteError(
             f"{folder}: {purpose} needs {needed_bytes / 1e9:.1f} GB of disk, found {free / 1e9:.1f} GB free",
-            hint="free some space, or set LOREN_CACHE to a folder on a larger disk",
+            hint=hint,
         )
 
 

@@ -8,7 +8,6 @@ classes and the tokenizer rules are data (gguf_layout.toml); what is not listed 
 from __future__ import annotations
 
 import json
-import struct
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from loren.models.gguf_file import GgufHeader, TensorEntry, read_header
 from loren.models.gguf_tokenizer import build_tokenizer, special_ids, stop_ids, write_tokenizer
 from loren.models.identity import WEIGHTS
 from loren.models.source import BaseModel
+from loren.models.tensor_header import Layout, write_header
 from loren.provenance.manifest import write_manifest
 from loren.runs.files import Json, staged_folder, write_json, write_text
 
@@ -261,20 +261,11 @@ def _entry_problems(entry: TensorEntry, shape: tuple[int, ...], file_size: int) 
 
 
 def _write_weights(header: GgufHeader, tensors: list[_Tensor], path: Path, progress: Progress | None) -> None:
-    """One safetensors file: 8 bytes of header length, the JSON header, then the tensors in order (safetensors' format 0.x)."""
-    index: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    total = 0
-    for tensor in tensors:
-        size = 4 * _values(tensor.entry.shape)
-        index[tensor.name] = {"dtype": "F32", "shape": list(tensor.entry.shape), "data_offsets": [total, total + size]}
-        total += size
-    head = json.dumps(index, separators=(",", ":")).encode()
-    head += b" " * (-len(head) % 8)
+    layouts = {tensor.name: Layout("F32", tensor.entry.shape) for tensor in tensors}
     data = np.memmap(header.path, mode="r", dtype=np.uint8)
     written = 0
     with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(head)))
-        file.write(head)
+        total = write_header(file, layouts)
         for tensor in tensors:
             for part in _slices(data, tensor):
                 written += file.write(part.astype("<f4", copy=False).tobytes())

@@ -18,17 +18,16 @@ from loren.data.load import refuse_golden_rows
 from loren.data.report import CheckReport
 from loren.data.rows import Row
 from loren.errors import ConfigError, ModelLoadError, Problem, RunFolderError
+from loren.models.adapter_config import AdapterConfig, read_config
 from loren.models.cache import Progress
 from loren.models.identity import TEMPLATE, TOKENIZER_FILES, chat_template, read_model_json, template_digest, tokenizer_digest
 from loren.models.source import has_tokenizer
 from loren.pipeline.adoption_record import CheckedAdapter, Stated, adopted_metadata, loren_record
 from loren.pipeline.foreign_adapter import (
-    AdapterConfig,
     FoundAdapter,
     find_adapter,
     portable_config,
     read_clues,
-    read_config,
     refuse_unsafe,
 )
 from loren.provenance.digests import sha256_file

@@ -13,7 +13,8 @@ from typing import Any, cast
 from loren.data.dataset_card import dataset_facts
 from loren.data.report import CheckReport
 from loren.errors import IntegrityError
-from loren.pipeline.foreign_adapter import AdapterConfig, Clues
+from loren.models.adapter_config import AdapterConfig
+from loren.pipeline.foreign_adapter import Clues
 from loren.provenance.digests import sha256_text
 from loren.provenance.machine import hardware, package_versions, without_secrets
 from loren.runs.files import Json, read_json

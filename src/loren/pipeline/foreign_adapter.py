@@ -6,17 +6,15 @@ opened, and no pattern that the adapter brings is ever executed.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from loren.errors import ModelLoadError, Problem
+from loren.models.adapter_config import AdapterConfig, key_name
 from loren.models.card import front_matter
 from loren.models.identity import read_model_json
 from loren.models.source import code_problems
@@ -26,63 +24,9 @@ from loren.runs.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,9})")
 _SWIFT_VERSION = re.compile(r"v(\d{1,6})-\d{8}-\d{6}")
 _PICKLE = "adapter_model.bin"
-_PATTERN = re.compile(r"\^?[\w.*\\-]{1,200}\$?")
-"""Keys of rank_pattern are regular expressions for PEFT: names and simple wildcards only, nothing that can run for ever."""
-_MAX_WILDCARDS = 3
 _PRODUCERS = ("axolotl", "llama-factory", "unsloth", "ms-swift", "trl")
 """Tags by which trainers sign the card that they write."""
 _MAX_SYSTEM_PROMPT = 100_000
-
-_Pattern = Annotated[str, Field(max_length=200)]
-
-
-class AdapterConfig(BaseModel):
-    """The keys of adapter_config.json that an adapter may use; PEFT's names and meaning."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
-
-    peft_type: Literal["LORA"]
-    r: int = Field(ge=1, le=65536)
-    lora_alpha: float = Field(gt=0)
-    target_modules: list[str] | str = Field(min_length=1)
-    task_type: Literal["CAUSAL_LM"] | None = None
-    base_model_name_or_path: str | None = Field(default=None, max_length=4096)
-    revision: str | None = None
-    peft_version: str | None = Field(default=None, max_length=100)
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
-    bias: Literal["none", "all", "lora_only"] = "none"
-    fan_in_fan_out: bool = False
-    use_rslora: bool = False
-    use_dora: bool = False
-    lora_bias: bool = False
-    ensure_weight_tying: bool = False
-    modules_to_save: list[str] | None = None
-    exclude_modules: list[str] | str | None = None
-    layers_to_transform: list[int] | int | None = None
-    layers_pattern: list[str] | str | None = None
-    rank_pattern: dict[_Pattern, Annotated[int, Field(ge=1, le=65536)]] = {}
-    alpha_pattern: dict[_Pattern, Annotated[float, Field(gt=0)]] = {}
-    trainable_token_indices: list[int] | dict[str, list[int]] | None = None
-    init_lora_weights: Literal["gaussian", "eva", "orthogonal"] | bool = True
-
-    @property
-    def base_class(self) -> str | None:
-        """The class of the model that it was trained on, where the trainer wrote it down (Unsloth does)."""
-        mapping = (self.model_extra or {}).get("auto_mapping")
-        found = cast("dict[str, object]", mapping).get("base_model_class") if isinstance(mapping, dict) else None
-        return found if isinstance(found, str) else None
-
-
-_INERT = frozenset({
-    "auto_mapping", "inference_mode", "megatron_core", "qalora_group_size", "eva_config", "corda_config", "runtime_config",
-})  # fmt: skip
-"""Keys that change nothing in a finished adapter; they are left out of the copy."""
-_EXPECTED = {
-    "peft_type": "a LORA adapter, the only kind that Loren takes",
-    "task_type": "CAUSAL_LM",
-    "r": "a rank of at least 1",
-    "init_lora_weights": "an adapter for the base's own weights (an initialisation like PiSSA or LoftQ trains it for others)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +86,7 @@ def refuse_unsafe(folder: Path) -> None:
     """
     names = sorted(path.name for path in folder.iterdir())
     problems = [
-        Problem(_name(name), "expected a regular file, found a symbolic link", "symlink")
+        Problem(key_name(name), "expected a regular file, found a symbolic link", "symlink")
         for name in names
         if (folder / name).is_symlink()
     ]
@@ -152,40 +96,9 @@ def refuse_unsafe(folder: Path) -> None:
     if ADAPTER_CONFIG not in names:
         problems.append(Problem(ADAPTER_CONFIG, "expected the adapter's configuration, found none"))
     if not problems:
-        problems = [Problem(_name(Path(item.place).name), item.message, item.rule) for item in code_problems(folder, names)]
+        problems = [Problem(key_name(Path(item.place).name), item.message, item.rule) for item in code_problems(folder, names)]
     if problems:
         raise ModelLoadError(f"{folder}: the adapter can't be taken", problems=problems, hint=_remedy(problems))
-
-
-def read_config(folder: Path) -> AdapterConfig:
-    """Read and validate adapter_config.json.
-
-    Raises:
-        ModelLoadError: it is no plain LoRA adapter; names every key with what was expected and found.
-    """
-    values = read_model_json(folder / ADAPTER_CONFIG)
-    problems: list[Problem] = []
-    config: AdapterConfig | None = None
-    try:
-        config = AdapterConfig.model_validate(values)
-    except ValidationError as error:
-        problems += _explain(error)
-    known = AdapterConfig.model_fields.keys() | _INERT
-    for key in sorted(values.keys() - known):
-        if values[key]:  # a key of another PEFT version at its "off" value changes nothing
-            problems.append(Problem(_name(key), f"expected a plain LoRA adapter, found {_shown(values[key])}"))
-    for table in ("rank_pattern", "alpha_pattern"):
-        names = values.get(table)
-        for name in names if isinstance(names, dict) else ():
-            if not _PATTERN.fullmatch(name) or name.count("*") > _MAX_WILDCARDS:
-                problems.append(Problem(table, f"expected module names with at most {_MAX_WILDCARDS} '*', found {_shown(name)}"))
-    if problems or config is None:
-        raise ModelLoadError(
-            f"{folder / ADAPTER_CONFIG}: {len(problems)} problem(s)",
-            problems=problems,
-            hint="Loren adopts LoRA, rsLoRA and DoRA adapters of causal language models, as PEFT saves them",
-        )
-    return config
 
 
 def portable_config(config: AdapterConfig, names: set[str], base_name: str, revision: str | None) -> dict[str, Any]:
@@ -280,17 +193,6 @@ def _losses(history: Json) -> dict[str, Json] | None:
     }
 
 
-def _explain(error: ValidationError) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for item in error.errors(include_url=False):
-        key = str(item["loc"][0]) if item["loc"] else ADAPTER_CONFIG
-        if key in seen:
-            continue  # the branches of a union each say their part; the first is enough
-        seen.add(key)
-        found = "no such key" if item["type"] == "missing" else _shown(item["input"])
-        yield Problem(key, f"expected {_EXPECTED.get(key, item['msg'][0].lower() + item['msg'][1:])}; found {found}")
-
-
 def _remedy(problems: list[Problem]) -> str:
     rules = {problem.rule for problem in problems}
     if "symlink" in rules:
@@ -300,14 +202,3 @@ def _remedy(problems: list[Problem]) -> str:
     if "remote-code" in rules:
         return "an adapter needs no code; take the code out of a copy of the folder if you know what it is for"
     return _HINT
-
-
-def _name(text: str) -> str:
-    """A file's or key's name, as it is where it is an ordinary one."""
-    return text if re.fullmatch(r"[\w.-]{1,80}", text) else _shown(text)
-
-
-def _shown(value: object) -> str:
-    """A value from outside, short and without control characters."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}..."

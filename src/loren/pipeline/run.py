@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from loren.config import ResolvedConfig
+from loren.errors import ModelLoadError
 from loren.models.cache import Progress
 from loren.runs.folder import RunFolder
 
@@ -23,7 +24,7 @@ Fetching = Callable[[], AbstractContextManager[Progress]]
 class StageDone(NamedTuple):
     """What one stage came to."""
 
-    name: Literal["train", "sanity", "evaluate", "report"]
+    name: Literal["train", "sanity", "evaluate", "merge", "report"]
     verdict: str
     """In a few words."""
     passed: bool
@@ -41,7 +42,7 @@ class Wishes:
 def run_stages(
     resolved: ResolvedConfig, wishes: Wishes, *, command: Sequence[str], say: Say, fetching: Fetching
 ) -> Iterator[StageDone]:
-    """Train (which checks and splits), sanity, evaluation, report; the report is written whatever the gates said.
+    """Train (which checks and splits), sanity, evaluation, merge, report; the report is written whatever the gates said.
 
     Args:
         resolved: the validated configuration; its run is gone on with where there is one.
@@ -55,7 +56,7 @@ def run_stages(
     """
     run = RunFolder(resolved.config.output_dir)
     passed = True
-    for stage in (_train, _sanity, _evaluate):
+    for stage in (_train, _sanity, _evaluate, _merge):
         started = time.monotonic()
         name, verdict, passed = stage(resolved, run, wishes, command, say, fetching)
         yield StageDone(name, verdict, passed, time.monotonic() - started)
@@ -65,7 +66,7 @@ def run_stages(
     yield StageDone("report", _report(run), passed=True, seconds=time.monotonic() - started)
 
 
-_Outcome = tuple[Literal["train", "sanity", "evaluate"], str, bool]
+_Outcome = tuple[Literal["train", "sanity", "evaluate", "merge"], str, bool]
 
 
 def _train(
@@ -101,6 +102,23 @@ def _evaluate(
     asked = Evaluating(variants=wishes.variants)  # pyright: ignore[reportArgumentType] - the command line checked the names
     evaluation = evaluate_run(run, asked, Asking(wishes.batch_size), say=say, fetching=fetching)
     return "evaluate", evaluation.result["verdict"]["word"], evaluation.passed
+
+
+def _merge(
+    resolved: ResolvedConfig, run: RunFolder, wishes: Wishes, command: Sequence[str], say: Say, fetching: Fetching
+) -> _Outcome:
+    from loren.pipeline.merge import Wishes as Merging
+    from loren.pipeline.merge import merge_run
+
+    if resolved.config.train.method == "full":
+        return "merge", "not needed: all weights were trained", True
+    asked = Merging(evaluate=resolved.config.task is not None, batch_size=wishes.batch_size)
+    try:
+        merged = merge_run(run, asked, command=command, say=say, fetching=fetching)
+    except ModelLoadError as error:  # a kind of adapter that is served beside its base
+        say(str(error))
+        return "merge", "refused: the adapter can't be merged exactly", False
+    return "merge", merged.words, merged.passed
 
 
 def _report(run: RunFolder) -> str:

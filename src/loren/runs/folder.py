@@ -19,12 +19,14 @@ SCHEMA_VERSION = 1
 
 METADATA = "training_metadata.json"
 """Inside an artifact: how it came to be."""
+MERGE_RECORD = "merge.json"
+"""Inside a merged model: of which base and adapter it was made, and the proof."""
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 """Inside an artifact that is an adapter, in PEFT's names."""
 
 LOCK = ".lock"
-"""Inside a run folder: an empty file that a training process holds locked."""
+"""Inside a run folder: an empty file that a process which trains or merges holds locked."""
 
 Verdict: TypeAlias = Literal["done", "passed", "failed"]
 
@@ -87,13 +89,18 @@ class RunFolder:
 
     @property
     def merged(self) -> Path:
-        """The adapter merged into its base, where it was not put elsewhere."""
+        """Where the adapter merged into its base is put, unless the user names another place."""
         return self.path / "merged"
 
     @property
     def merged_pointer(self) -> Path:
-        """Says where a merged model lies that was put elsewhere: ``{"path": ...}``, relative to the run."""
+        """What merging came to, and where the merged model lies: ``path``, relative to the run."""
         return self.path / "merged.json"
+
+    @property
+    def merged_sanity(self) -> Path:
+        """The sanity check of the merged model."""
+        return self.path / "merged-sanity.json"
 
     def read_stages(self) -> dict[str, Json]:
         """The recorded stages by name; empty before the first."""
@@ -125,7 +132,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except filelock.Timeout as error:
-            raise RunFolderError(f"{self.path}: another process is training this run", hint="wait for it, or stop it") from error
+            raise RunFolderError(f"{self.path}: another process is at work on this run", hint="wait for it, or stop it") from error
         except OSError as error:
             raise StorageError(
                 f"{self.path}: expected a folder that can be written, found {error.strerror}", hint="choose another output_dir"

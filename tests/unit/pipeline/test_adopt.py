@@ -21,6 +21,8 @@ from loren.evaluate.sanity import check_sanity
 from loren.models.loading import attach_adapter, load_model
 from loren.pipeline.adopt import Wishes, adopt
 from loren.pipeline.foreign_adapter import find_adapter, read_clues
+from loren.pipeline.merge import Wishes as Merging
+from loren.pipeline.merge import merge_run
 from loren.provenance.manifest import verify_manifest
 from tiny import CHATML, tiny_llama, train_tokenizer, write_tiny_base
 
@@ -372,3 +374,10 @@ def test_an_adapter_of_lorens_own_keeps_its_record_and_its_seal(tiny_base: Path,
         take(sent, tiny_base, tmp_path / "other")
     assert WEIGHTS in str(caught.value)
     assert not (tmp_path / "other").exists()
+
+
+def test_an_adopted_adapter_is_merged_as_one_of_our_own(plain: Path, tiny_base: Path, tmp_path: Path) -> None:
+    run = take(plain, tiny_base, tmp_path / "run").run
+    merged = merge_run(run, Merging(), command=["loren", "merge"], say=[].append, fetching=quiet)
+    assert merged.passed, merged.record["proof"]
+    assert merged.record["adapter"]["digest"] == json.loads((run.adapter / "MANIFEST.json").read_text())["digest"]

@@ -40,7 +40,7 @@ def test_stages_go_and_a_target_that_was_moved_aside_comes_back(tmp_path: Path) 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "a")
-    with run.held(), pytest.raises(RunFolderError, match="another process is training this run"), run.held():
+    with run.held(), pytest.raises(RunFolderError, match="another process is at work on this run"), run.held():
         pass
     with run.held() as cleared:
         assert cleared == []
