@@ -47,6 +47,7 @@ def test_only_the_first_cell_is_left_out() -> None:
     assert [INSTALL in cell.metadata.get("tags", []) for cell in cells] == [True] + [False] * (len(cells) - 1)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_a_second_session_goes_on(
     tmp_path: Path, programs: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,6 +198,7 @@ def test_a_sweep_is_not_overwritten_and_resumed_only_as_it_was(swept: tuple[Path
         (folder / "run.toml").write_text(text)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_nothing_is_trained_or_asked_twice(tiny_base: Path, tmp_path: Path) -> None:
     folder = make_helpdesk(
         tmp_path, tiny_base, '[[sweep.variants]]\nname="x"\n[[sweep.variants]]\nname="y"\nlora.r=4\n', steps=12, every=3

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loren.errors import ConfigError, IntegrityError, LorenError, Problem, RunFolderError
+from loren.errors import ConfigError, IntegrityError, Problem, RunFolderError
 from loren.models.cache import Progress, remove_leftovers, require_space
 from loren.models.protocol import Prompt
 from loren.provenance.machine import package_versions, without_secrets
@@ -74,7 +74,7 @@ class Merged(NamedTuple):
         return ", ".join(said)
 
 
-class _NotProvenError(LorenError):
+class _NotProvenError(Exception):
     """Leaves the staged folder, so that it is not published."""
 
     def __init__(self, proof: Proof) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -109,8 +110,8 @@ def test_a_process_that_dies_is_an_error_and_the_others_end(mixed_file: Path, af
 class Faulty(Contract):
     """A contract with a fault; its lines need not be read."""
 
-    def check(self, line: Line, *, with_row: bool = True) -> Verdict:
-        raise EOFError(f"line {line.number}")
+    def check_all(self, lines: Sequence[Line], *, with_rows: bool = True) -> list[Verdict]:
+        raise EOFError(f"line {lines[0].number}")
 
 
 def test_what_a_rule_raises_arrives_as_it_is(mixed_file: Path) -> None:

@@ -254,6 +254,7 @@ def test_a_header_that_names_no_columns(tmp_path: Path, header: str) -> None:
     assert issue.rule in {"D912", "D913"}
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Small buffers, so that what grows shows in a small file.
     for module in ("reader", "formats.array"):
