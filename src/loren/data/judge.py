@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
-from itertools import islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from operator import attrgetter
@@ -34,7 +33,8 @@ MAX_PROCESSES = 8
 """So many are chosen at most; the process that reads and merges can't keep more of them busy."""
 _PORTION_BYTES = 1024 * 1024
 _TOGETHER = 64
-"""Lines that pass through the stages together."""
+_TOGETHER_BYTES = 128 * 1024
+"""Lines that pass through the stages together, and the size at which there are enough of them."""
 _BLOCKS_AHEAD = 2
 """Blocks for each process that are read ahead of the verdicts."""
 _DIED = "expected all processes of the check to live until its end, found that one died; memory may be short"
@@ -69,14 +69,22 @@ def judge(lines: Iterable[Line], contract: Contract, *, with_rows: bool, process
 
 
 def _judge_here(lines: Iterable[Line], contract: Contract, *, with_rows: bool) -> Iterator[tuple[int, Verdict]]:
-    for together in _together(lines):
+    for together in _portions(lines, _TOGETHER, _TOGETHER_BYTES):
         numbers = [line.number for line in together]
         yield from zip(numbers, contract.check_all(together, with_rows=with_rows), strict=True)
 
 
-def _together(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    rest = iter(lines)
-    while portion := list(islice(rest, _TOGETHER)):
+def _portions(lines: Iterable[Line], most_lines: int, enough_bytes: int) -> Iterator[list[Line]]:
+    """Lines that follow each other: so many, or fewer that are so large together, so that long lines don't fill the memory."""
+    portion: list[Line] = []
+    size = 0
+    for line in lines:
+        portion.append(line)
+        size += len(line.data or b"")
+        if len(portion) >= most_lines or size >= enough_bytes:
+            yield portion
+            portion, size = [], 0
+    if portion:
         yield portion
 
 
@@ -105,17 +113,8 @@ def _work(lines: Iterable[Line]) -> Iterator[Block | list[Line]]:
     """The lines in the portions that are handed out."""
     if isinstance(lines, LineReader):
         yield from lines.blocks()
-        return
-    portion: list[Line] = []
-    size = 0
-    for line in lines:
-        portion.append(line)
-        size += len(line.data or b"")
-        if len(portion) >= MAX_BLOCK_LINES or size >= _PORTION_BYTES:
-            yield portion
-            portion, size = [], 0
-    if portion:
-        yield portion
+    else:
+        yield from _portions(lines, MAX_BLOCK_LINES, _PORTION_BYTES)
 
 
 def _judge_in_processes(
@@ -249,7 +248,7 @@ def _judge_portion(setup: _Setup, portion: Block | list[Line]) -> _Judged:
     numbers: list[int] = []
     verdicts: list[Verdict] = []
     lines, blank_lines = lines_in(portion, max_line_bytes=max_line_bytes) if isinstance(portion, Block) else (portion, 0)
-    for together in _together(lines):
+    for together in _portions(lines, _TOGETHER, _TOGETHER_BYTES):
         numbers += [line.number for line in together]
         verdicts += contract.check_all(together, with_rows=with_rows)
     breaches = {place: verdict.breaches for place, verdict in enumerate(verdicts) if verdict.breaches}

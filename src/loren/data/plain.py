@@ -19,13 +19,11 @@ from loren.data.quality.row import LONGEST, MAX_MESSAGES, Traits, add_reply_brea
 from loren.data.rules import Breach
 from loren.data.similar.forms import plain_digest, target_digest
 from loren.data.similar.question import question_of
-from loren.data.target import FAST_CHARACTERS
+from loren.data.target import FAST_CHARACTERS, JSON_STARTS
 from loren.data.text_checks import TextCheck
 from loren.data.together import Together
 from loren.data.usual import UsualRow
 
-_OTHER_STARTS = frozenset('{["')
-"""What else than a text may begin with, behind spaces."""
 _ESCAPE = COLON_ESCAPE.decode()
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -90,10 +88,10 @@ def _read(place: int, row: UsualRow) -> _Read | None:
     by_role = {"user": asked, "assistant": replies, "system": system}
     for message in messages[:-1]:
         content = message.content
-        if content[0] in _OTHER_STARTS or content[0].isspace():
+        if content[0] in JSON_STARTS or content[0].isspace():
             return None
         by_role[message.role].append(content)
-    texts = [*[message.content for message in messages[:-1]], *learnt] if len(messages) > 2 else asked + learnt
+    texts = [message.content for message in messages[:-1]] + learnt
     reply = ""
     for text in learnt:
         if " " in text or text is target:
@@ -107,7 +105,7 @@ def _learnt(target: str) -> list[str] | None:
     """The texts of a target: itself, or the keys and values of an object of texts; None for other JSON."""
     first = target[0]
     if first != "{":
-        return None if first in _OTHER_STARTS or first.isspace() else [target]
+        return None if first in JSON_STARTS or first.isspace() else [target]
     if len(target) > FAST_CHARACTERS or _ESCAPE in target:
         return None
     try:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from loren.task.definition import Task
     from loren.task.target import TargetSchema
 
+JSON_STARTS = frozenset('{["')
+"""What a content begins with that is looked at as JSON, behind spaces."""
 FAST_CHARACTERS = 65_536
 """A longer target takes the slow way, which knows the bound of a target in bytes (four times this)."""
 
@@ -69,7 +71,7 @@ def decoded(content: str | dict[str, Any]) -> Json:
     """The value of a content that is an object, or a text that looks like JSON and is strict; else None."""
     if isinstance(content, dict):
         return content
-    if content.lstrip()[:1] in {"{", "[", '"'} and len(content) <= FAST_CHARACTERS:
+    if content.lstrip()[:1] in JSON_STARTS and len(content) <= FAST_CHARACTERS:
         return cast("Json", decode_text(content))
     return None
 

@@ -75,12 +75,6 @@ def decode_usual(data: bytes) -> UsualRow | None:
     return row if colons == data.count(b":") else None
 
 
-def read_usual(data: bytes) -> Conversation | None:
-    """The conversation of such a line."""
-    row = decode_usual(data)
-    return None if row is None else conversation_of(row)
-
-
 def conversation_of(row: UsualRow) -> Conversation:
     """A usual row as the later stages see it."""
     turns = [_new_turn((place, message.role, message.content, 1)) for place, message in enumerate(row.messages)]

@@ -61,9 +61,7 @@ class StoredTensor:
 
     def slices(self, values: int = SLICE_VALUES) -> Iterator[tuple[int, int]]:
         """(start, stop) of row slices of about ``values`` numbers each."""
-        rows = self.layout.rows
-        step = max(1, values * rows // max(1, self.layout.values))
-        return ((start, min(start + step, rows)) for start in range(0, rows, step))
+        return self.layout.slices(values)
 
 
 def read_file(path: Path) -> dict[str, StoredTensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 BYTES_OF = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
@@ -28,6 +28,11 @@ class Layout(NamedTuple):
     def values(self) -> int:
         """How many numbers it holds."""
         return math.prod(self.shape)
+
+    def slices(self, values: int) -> Iterator[tuple[int, int]]:
+        """(start, stop) of row slices of about ``values`` numbers each."""
+        step = max(1, values * self.rows // max(1, self.values))
+        return ((start, min(start + step, self.rows)) for start in range(0, self.rows, step))
 
 
 def write_header(file: BinaryIO, tensors: Mapping[str, Layout]) -> int:

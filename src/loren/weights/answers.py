@@ -26,7 +26,7 @@ from loren.models.protocol import Prompt
 from loren.models.tensor_files import TORCH_DTYPES, StoredTensor, read_folder
 from loren.runs.files import Json
 from loren.weights.plan import MergePlan
-from loren.weights.proof import Check, Proof
+from loren.weights.proof import Check, Proof, not_these
 from loren.weights.quantized import dequantised
 
 MIN_PROMPTS = 64
@@ -104,7 +104,7 @@ def verify_answers(plan: MergePlan, folder: Path, prompts: Sequence[Prompt], *, 
         "peft_to_merged": {**peft._asdict(), "relative": _share(peft.largest, distance.largest), **reference.peft_figures},
     }
     counted = Check("prompts", len(prompts) >= MIN_PROMPTS, f"{len(prompts)}", f"at least {MIN_PROMPTS}")
-    named = f"{len(plan.parameters) - len(odd)} of {len(plan.parameters)} parameters as in the files{_named(odd)}"
+    named = f"{len(plan.parameters) - len(odd)} of {len(plan.parameters)} parameters as in the files{not_these(odd)}"
     reload = Check("reload", not odd, named, "every parameter, after loading, as the files have it")
     moved = difference(reference.base, logits)
     alike = Check("answers differ from the base's", moved.largest > 0, f"largest difference of a logit {moved.largest:.2g}", "any")
@@ -157,7 +157,7 @@ class _Reference:
     def check(self, limits: Limits) -> Check:
         """Whether PEFT merges to the same weights."""
         passed = not self._outside and self._bits <= limits.peft_bits
-        found = f"at most {self._bits:.1e} of a tensor's elements have other bits{_named(self._outside)}"
+        found = f"at most {self._bits:.1e} of a tensor's elements have other bits{not_these(self._outside)}"
         return Check("PEFT's merge", passed, found, f"neighbours at most, in <= {limits.peft_bits:g} of a tensor")
 
 
@@ -277,7 +277,3 @@ def _narrowest(plan: MergePlan) -> str:
 def _stored_type(plan: MergePlan, parameter: str) -> torch.dtype:
     source = plan.sources.get(plan.parameters.get(parameter, ""))
     return TORCH_DTYPES[source.layout.dtype] if source is not None else torch.float32
-
-
-def _named(names: Sequence[str]) -> str:
-    return f"; not {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}" if names else ""

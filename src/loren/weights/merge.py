@@ -17,7 +17,7 @@ import torch
 from loren.errors import IntegrityError
 from loren.models.cache import Progress
 from loren.models.identity import TEMPLATE, TOKENIZER_FILES, WEIGHTS_INDEX, read_model_json
-from loren.models.tensor_files import TORCH_DTYPES, StoredTensor, write_file
+from loren.models.tensor_files import SLICE_VALUES, TORCH_DTYPES, StoredTensor, write_file
 from loren.runs.files import Json, write_json
 from loren.weights.plan import MergeOp, MergePlan
 from loren.weights.quantized import Readable, opened
@@ -153,10 +153,7 @@ class _Change:
     def _norms(self) -> torch.Tensor:
         """Length of each output's row of W + s·BA, summed in fp64."""
         squares: list[torch.Tensor] = []
-        layout = self._op.layout
-        rows = max(1, 1024 * 1024 * layout.rows // max(1, layout.values))
-        for start in range(0, layout.rows, rows):
-            stop = min(start + rows, layout.rows)
+        for start, stop in self._op.layout.slices(SLICE_VALUES):
             merged = (self._base.read(start, stop).float() + self._delta(start, stop)).double().square()
             squares.append(merged.sum(dim=0 if self._op.is_transposed else 1))
         whole = torch.stack(squares).sum(dim=0) if self._op.is_transposed else torch.cat(squares)

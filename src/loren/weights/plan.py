@@ -64,7 +64,6 @@ class MergePlan:
 
     base: Path
     adapter: Path
-    config: AdapterConfig
     sources: Mapping[str, StoredTensor]
     """Tensor of the merged model -> tensor of the base that it starts from."""
     shards: Mapping[str, tuple[str, ...]]
@@ -160,7 +159,7 @@ def plan_merge(base: Path, adapter: Path) -> MergePlan:
             problems=shown,
             hint="serve it as an adapter, beside its base: it is unchanged",
         )
-    return _with_ties(config, known, (base, adapter), ops, list(model.state_dict()))
+    return _with_ties(known, (base, adapter), ops, list(model.state_dict()))
 
 
 def _plan_ops(config: AdapterConfig, base: _Base, stored: Mapping[str, StoredTensor], problems: list[Problem]) -> Iterator[MergeOp]:
@@ -296,9 +295,7 @@ def _wrong_shapes(op: MergeOp) -> Iterator[Problem]:
             yield Problem(op.tensor, f"{part}: expected {_shape(wanted.get(part, ()))}, found {_shape(found)}")
 
 
-def _with_ties(
-    config: AdapterConfig, known: _Base, folders: tuple[Path, Path], ops: Sequence[MergeOp], parameters: Sequence[str]
-) -> MergePlan:
+def _with_ties(known: _Base, folders: tuple[Path, Path], ops: Sequence[MergeOp], parameters: Sequence[str]) -> MergePlan:
     """Which tensors the merged files hold: a head or embedding that was trained alone is tied no more."""
     embedding, head = (known.find(f"{name}.weight") or "" for name in (known.embedding, known.head))
     own_head = f"{known.head}.weight"
@@ -320,7 +317,6 @@ def _with_ties(
     return MergePlan(
         base=folders[0],
         adapter=folders[1],
-        config=config,
         sources=sources,
         shards={shard: tuple(names) for shard, names in shards.items()},
         ops={op.tensor: op for op in ops},

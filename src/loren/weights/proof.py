@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from loren.runs.files import Json
 
+_NAMED = 3
+"""Tensors or parameters that a check names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -47,3 +50,11 @@ class Proof:
     def __add__(self, other: Proof) -> Proof:
         """Both together."""
         return Proof([*self.checks, *other.checks], {**self.figures, **other.figures})
+
+
+def not_these(names: Sequence[str]) -> str:
+    """A few names, for a check that says no; nothing where there are none."""
+    if not names:
+        return ""
+    more = len(names) - _NAMED
+    return f"; not {', '.join(names[:_NAMED])}{f' and {more} more' if more > 0 else ''}"

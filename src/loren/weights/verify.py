@@ -10,7 +10,7 @@ the adapter's change, whatever the type, so that a scale of 1.001 is told from 1
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from loren.provenance.digests import sha256_file
 from loren.runs.files import Json
 from loren.weights.merge import copied_files, merged_config
 from loren.weights.plan import MergeOp, MergePlan
-from loren.weights.proof import Check, Proof
+from loren.weights.proof import Check, Proof, not_these
 from loren.weights.quantized import Readable, opened
 
 UNIT_ROUNDOFF = 2.0**-24
@@ -31,8 +31,8 @@ UNIT_ROUNDOFF = 2.0**-24
 SLOPE_RESOLUTION = 1e-4
 """Half of the narrowest interval that is given for a slope."""
 SLOPE_EXCLUDED = 1.01
-_NAMED = 3
-"""Tensors that a check names."""
+_SLICE_VALUES = 1 << 18
+"""Values compared at once: in fp64, several times over."""
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ def verify_tensors(plan: MergePlan, folder: Path) -> Proof:
         sums = {name: _compare(plan, name, stored[name]) for name in plan.sources if name in plan.ops or name in plan.nf4}
     except ModelLoadError as error:  # a file that is cut while it is read
         return Proof([*checks, Check("files", False, error.summary, "whole files")])
-    words = f"{len(untouched) - len(changed)} of {len(untouched)} as in the base{_some(changed)}"
+    words = f"{len(untouched) - len(changed)} of {len(untouched)} as in the base{not_these(changed)}"
     checks.append(Check("untouched tensors", not changed, words, "all, byte for byte"))
     return Proof(checks) + _judge(sums, plan)
 
@@ -110,7 +110,9 @@ def _judge(sums: Mapping[str, _Sums], plan: MergePlan) -> Proof:
     moved = sum(sums[name].moved for name in plan.ops)
     slope, furthest = _judge_slopes({name: found for name in plan.ops if (found := sums[name].slope()) is not None})
     checks = [
-        Check("merged tensors", not wrong, f"{total.differing} of {total.values} elements differ ({share:.1e}){_some(wrong)}", "0"),
+        Check(
+            "merged tensors", not wrong, f"{total.differing} of {total.values} elements differ ({share:.1e}){not_these(wrong)}", "0"
+        ),
         slope,
         Check("differs from the base", moved > 0, f"{moved} elements changed in {len(plan.ops)} tensors", "at least 1"),
     ]
@@ -129,7 +131,9 @@ def _judge(sums: Mapping[str, _Sums], plan: MergePlan) -> Proof:
 def _judge_slopes(slopes: Mapping[str, tuple[float, float, float]]) -> tuple[Check, tuple[float, float, float] | None]:
     off = [name for name, (_, low, high) in slopes.items() if not low <= 1 <= high < SLOPE_EXCLUDED]
     furthest = max(slopes.values(), key=lambda slope: abs(slope[0] - 1), default=None)
-    found = f"furthest from 1: {furthest[0]:.5f} ({furthest[1]:.5f} to {furthest[2]:.5f}){_some(off)}" if furthest else "no change"
+    found = (
+        f"furthest from 1: {furthest[0]:.5f} ({furthest[1]:.5f} to {furthest[2]:.5f}){not_these(off)}" if furthest else "no change"
+    )
     needed = f"1 in the 95 % interval of every tensor, {SLOPE_EXCLUDED} in none"
     return Check("slope", bool(slopes) and not off, found, needed), furthest
 
@@ -139,7 +143,7 @@ def _same_tensors(plan: MergePlan, stored: Mapping[str, StoredTensor]) -> Check:
     found = {name: tensor.layout for name, tensor in stored.items()}
     odd = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     return Check(
-        "files", not odd, f"{len(found)} tensors{_some(odd)}", f"{len(wanted)} tensors with the base's names, shapes, types"
+        "files", not odd, f"{len(found)} tensors{not_these(odd)}", f"{len(wanted)} tensors with the base's names, shapes, types"
     )
 
 
@@ -147,7 +151,7 @@ def _same_others(plan: MergePlan, folder: Path) -> Check:
     """Tokenizer, chat template and generation settings are those of adapter and base."""
     wanted = copied_files(plan)
     odd = [name for name, path in wanted.items() if not (folder / name).is_file() or not _same_file(folder / name, path)]
-    return Check("tokenizer", not odd, f"{len(wanted) - len(odd)} of {len(wanted)} files{_some(odd)}", "the adapter's own")
+    return Check("tokenizer", not odd, f"{len(wanted) - len(odd)} of {len(wanted)} files{not_these(odd)}", "the adapter's own")
 
 
 def _same_file(left: Path, right: Path) -> bool:
@@ -165,7 +169,7 @@ def _compare(plan: MergePlan, name: str, stored: StoredTensor) -> _Sums:
     op = plan.ops.get(name)
     with opened(plan, name) as base:
         exact = _Exact(op, base) if op is not None else None
-        for start, stop in stored.slices(1 << 18):
+        for start, stop in stored.slices(_SLICE_VALUES):
             before = base.read(start, stop).double()
             wanted, bound = exact.rows(before, start, stop) if exact is not None else (before, torch.zeros_like(before))
             found = stored.read(start, stop)
@@ -234,23 +238,9 @@ class _Exact:
         return scale * (left @ right), scale * (left.abs() @ right.abs())
 
     def _row_lengths(self, base: Readable) -> torch.Tensor:
-        layout, is_transposed = self._op.layout, self._op.is_transposed
-        whole = [self._squares(base, start, stop) for start, stop in _steps(layout.rows, layout.values)]
-        return (torch.stack(whole).sum(dim=0) if is_transposed else torch.cat(whole)).sqrt()
+        whole = [self._squares(base, start, stop) for start, stop in self._op.layout.slices(_SLICE_VALUES)]
+        return (torch.stack(whole).sum(dim=0) if self._op.is_transposed else torch.cat(whole)).sqrt()
 
     def _squares(self, base: Readable, start: int, stop: int) -> torch.Tensor:
         merged = base.read(start, stop).double() + self._change(start, stop)[0]
         return merged.square().sum(dim=0 if self._op.is_transposed else 1)
-
-
-def _steps(rows: int, values: int) -> Iterator[tuple[int, int]]:
-    step = max(1, (1 << 18) * rows // max(1, values))
-    return ((start, min(start + step, rows)) for start in range(0, rows, step))
-
-
-def _some(names: list[str]) -> str:
-    """A few names, for a check that says no."""
-    if not names:
-        return ""
-    more = len(names) - _NAMED
-    return f"; not {', '.join(names[:_NAMED])}{f' and {more} more' if more > 0 else ''}"

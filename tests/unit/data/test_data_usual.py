@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loren.data.conversation import read_conversation
 from loren.data.decode import decode_line
-from loren.data.usual import read_usual
+from loren.data.usual import conversation_of, decode_usual
 
 USER = '{"role": "user", "content": "Q: a?"}'
 REPLY = '{"role": "assistant", "content": "{\\"a\\": \\"b: c\\"}"}'
@@ -21,9 +21,10 @@ ROW = f'{{"messages": [{USER}, {REPLY}]}}'
 
 def assert_same(data: bytes) -> bool:
     """Whether the fast way took the line; if so, the strict way must read the same and find no fault."""
-    usual = read_usual(data)
-    if usual is None:
+    row = decode_usual(data)
+    if row is None:
         return False
+    usual = conversation_of(row)
     decoded = decode_line(data)
     assert decoded.value is not None
     strict = read_conversation(decoded.value, decoded.breaches, object_target=False)
@@ -84,11 +85,11 @@ def test_usual_rows_take_the_fast_way(line: str) -> None:
     ],
 )
 def test_any_doubt_is_left_to_the_strict_way(line: str) -> None:
-    assert read_usual(line.encode()) is None
+    assert decode_usual(line.encode()) is None
 
 
 def test_bytes_that_are_no_utf8_are_left_to_the_strict_way() -> None:
-    assert read_usual(ROW.encode().replace(b"Q", b"\xff")) is None
+    assert decode_usual(ROW.encode().replace(b"Q", b"\xff")) is None
 
 
 texts = st.text(alphabet='ạ:"\\{}, \u200b\u3164a1', max_size=6) | st.text(max_size=3)
