@@ -22,7 +22,6 @@ from loren.evaluate.subjects import (
     merged_folder,
     require_task,
 )
-from loren.evaluate.training_rows import training_rows
 from loren.models.endpoint import Endpoint, require_consent
 from loren.models.http import open_endpoint
 from loren.models.protocol import Generator
@@ -174,7 +173,7 @@ def _remote(trained: TrainedRun, arm: Arm, asking: Asking) -> OpenedArm:
 
 
 def _examples(trained: TrainedRun, task: Task) -> Lead:
-    rows = training_rows(trained.run, trained.values, task)
+    rows = trained.training_rows
     if rows is None:
         raise ConfigError(
             "fewshot: expected training rows to take examples from, found that nobody said what this run was trained on",

@@ -11,7 +11,6 @@ from loren.evaluate.arms import LoadedWeights
 from loren.evaluate.fewshot import in_turn
 from loren.evaluate.predict import Say, is_current, predict_to_file, read_predictions
 from loren.evaluate.subjects import Subject, TrainedRun, identity, require_task
-from loren.evaluate.training_rows import training_rows
 from loren.evaluate.yardstick import Yardstick, prompt_of, question_of, situation
 from loren.models.protocol import Completion
 from loren.runs.files import Json
@@ -91,7 +90,7 @@ def overfit(
         What ``result.json`` says under ``overfit``; empty where nobody knows the training rows.
     """
     task = require_task(trained)
-    rows = training_rows(trained.run, trained.values, task)
+    rows = trained.training_rows
     if rows is None or not rows.train:
         return {}
     sample = in_turn(rows.train, TRAIN_SAMPLE, key="overfit")

@@ -125,9 +125,7 @@ def evaluate_run(run: RunFolder, wishes: Wishes, asking: Asking, *, say: Say, fe
 def _refuse_leaks(trained: TrainedRun, task: Task, golden: Yardstick, say: Say) -> bool:
     """Whether the training data is known; where it is, nothing of the golden file was trained on."""
     compared = refuse_seen(
-        trained.run,
-        trained.values,
-        task,
+        trained,
         golden.rows,
         file=task.golden_path.name,
         what="golden question(s) or situation(s)",

@@ -63,7 +63,7 @@ def check_sanity(
         return SanityResult(stored, was_done=True)
     rows = [Row(line=number, messages=_messages(prompt)) for number, prompt in enumerate(prompts, start=1)]
     hint = "write other prompts, or train without these rows"
-    compared = refuse_seen(run, trained.values, task, rows, file=task.sanity_path.name, what="sanity prompt(s)", hint=hint)
+    compared = refuse_seen(trained, rows, file=task.sanity_path.name, what="sanity prompt(s)", hint=hint)
     if compared is None:
         say("warning: the training data is not known, so nobody can say whether a prompt was trained on")
     if variant == "merged":

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from loren.errors import ConfigError, IntegrityError, Problem
+from loren.evaluate.training_rows import TrainingRows, training_rows
 from loren.models.cache import Progress
 from loren.models.protocol import DECODING, Generator, Prompt
 from loren.provenance.manifest import MANIFEST, verify_manifest
@@ -85,6 +87,11 @@ class TrainedRun:
     def max_new_tokens(self) -> int:
         """Of the task."""
         return self.task.max_new_tokens if self.task else DEFAULT_MAX_NEW_TOKENS
+
+    @cached_property
+    def training_rows(self) -> TrainingRows | None:
+        """What :func:`training_rows` reads of the training file, once; for a run with a task."""
+        return training_rows(self.run, self.values, require_task(self))
 
 
 def open_trained(run: RunFolder) -> TrainedRun:

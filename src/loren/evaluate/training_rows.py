@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loren.data.approvals import load_approvals
 from loren.data.check import check_file
@@ -17,6 +17,9 @@ from loren.errors import DataContractError, IntegrityError, PrerequisiteError
 from loren.runs.files import read_json
 from loren.runs.folder import METADATA, RunFolder
 from loren.task.definition import Task
+
+if TYPE_CHECKING:
+    from loren.evaluate.subjects import TrainedRun
 
 
 class TrainingRows(NamedTuple):
@@ -87,15 +90,11 @@ def _general_rows(split: Any, values: dict[str, Any]) -> list[Row]:
     return [each.row for each in load_replay()]
 
 
-def refuse_seen(
-    run: RunFolder, values: dict[str, Any], task: Task, asked: Sequence[Row], *, file: str, what: str, hint: str
-) -> int | None:
+def refuse_seen(trained: TrainedRun, asked: Sequence[Row], *, file: str, what: str, hint: str) -> int | None:
     """What a run is judged by must be unseen: nothing of it may stand in a row that the run was trained on or chosen by.
 
     Args:
-        run: the run.
-        values: its resolved configuration.
-        task: its task.
+        trained: the run, which has a task.
         asked: the rows that it is to be asked.
         file: their file's name, for the places.
         what: they are, for people.
@@ -109,11 +108,11 @@ def refuse_seen(
         IntegrityError: it is not the file that the run was trained on.
         DataContractError: names each pair of lines.
     """
-    rows = training_rows(run, values, task)
+    rows = trained.training_rows
     if rows is None:
         return None
     seen = [*rows.train, *rows.validation]
-    problems = golden_leaks(seen, asked, file=Path(values["data"]["path"]).name, golden_file=file)
+    problems = golden_leaks(seen, asked, file=Path(trained.values["data"]["path"]).name, golden_file=file)
     problems += golden_leaks(rows.general, asked, file=REPLAY_FILE, golden_file=file)
     if problems:
         raise DataContractError(f"{file}: {len(problems)} {what} were trained on or chosen by", problems=problems, hint=hint)
